@@ -1,0 +1,87 @@
+"""The exceptions of `bitnet`; every error a user can meet is one of these.
+
+::
+
+    BitnetError                 message, hint
+    ├── UsageError              wrong or contradictory arguments               exit 2
+    ├── FormatError             a file is not what it claims to be: path, tensor, offset
+    ├── UnsupportedError        valid, but not something this version can do
+    ├── RepresentationError     the target format cannot hold these values
+    └── NativeError             the C library refused: status
+
+Messages are one sentence without a final period, literals in backticks. ``hint`` says what to do next. Apart from
+UsageError all of them mean exit code 1. Imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class BitnetError(Exception):
+    """Base of all errors of this package."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(BitnetError):
+    """Wrong or contradictory arguments."""
+
+    exit_code = 2
+
+
+class FormatError(BitnetError):
+    """A file is damaged, truncated or hostile.
+
+    Args:
+        message: what is wrong, what was expected and what was found.
+        path: the file.
+        tensor: the tensor or metadata key concerned, if any.
+        offset: byte offset in the file where it shows, if known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | Path | None = None,
+        tensor: str | None = None,
+        offset: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        where = str(path) if path is not None else ""
+        if tensor is not None:
+            where += f": `{printable(tensor)}`"
+        if offset is not None:
+            where += f" at byte {offset}"
+        super().__init__(f"{where}: {message}" if where else message, hint=hint)
+        self.path = Path(path) if path is not None else None
+        self.tensor = tensor
+        self.offset = offset
+
+
+class UnsupportedError(BitnetError):
+    """The input is valid, but this version cannot do it."""
+
+
+class RepresentationError(BitnetError):
+    """The target format cannot hold these values exactly."""
+
+
+class NativeError(BitnetError):
+    """The C library refused a call."""
+
+    def __init__(self, message: str, *, status: int = 0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+def printable(text: str, limit: int = 100) -> str:
+    """`text` made safe for one line of a terminal: control characters escaped, length bounded."""
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"

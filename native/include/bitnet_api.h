@@ -1,0 +1,159 @@
+/* Declarations of libbitnet. No preprocessor here: this file is read by the C compiler (through bitnet.h) and by cffi.
+ *
+ * Words: rows = outputs, cols = inputs, n_tokens = tokens evaluated together, pos = position of the first of them.
+ * Every function that can fail returns a bn_status and hands its result out through the last argument.
+ * The library never prints, exits, reads the environment or keeps global state. Distinct contexts are independent; one
+ * context and everything made from it may be used by one caller at a time. */
+
+typedef enum {
+    BN_OK = 0,
+    BN_ERR_NOMEM = 1,   /* allocation failed */
+    BN_ERR_ARG = 2,     /* an argument is out of its documented range */
+    BN_ERR_ISA = 3,     /* the ISA is unknown, not compiled in, or not supported by this CPU */
+    BN_ERR_CODE = 4,    /* packed weights hold a code that is not -1, 0 or +1 */
+    BN_ERR_THREAD = 5   /* a thread could not be started */
+} bn_status;
+
+/* One English sentence without final period for a status; never NULL. */
+const char *bn_status_str(bn_status status);
+
+/* ---- Instruction sets. Index 0 is `scalar`; later ones are stronger. ---- */
+
+int32_t bn_isa_count(void);                 /* ISAs compiled into this library */
+const char *bn_isa_name(int32_t index);     /* `scalar`, `avx2`, `avxvnni`, `avx512icl`, `neon`, `dotprod`, `i8mm`; NULL past the end */
+int32_t bn_isa_supported(int32_t index);    /* 1 if this CPU and operating system can run it */
+int32_t bn_cpu_physical_cores(void);        /* physical cores this process may run on; at least 1 */
+const char *bn_compiler(void);              /* name and version of the compiler that built the library */
+
+/* ---- Context: a kernel table for one ISA and a pool of threads. ---- */
+
+typedef struct bn_ctx bn_ctx;
+
+/* isa: a name from bn_isa_name, or NULL for the strongest supported. n_threads: 1..256. */
+bn_status bn_ctx_create(const char *isa, int32_t n_threads, bn_ctx **out);
+void bn_ctx_free(bn_ctx *ctx);              /* NULL is allowed; free plans before their context */
+const char *bn_ctx_isa(const bn_ctx *ctx);
+int32_t bn_ctx_n_threads(const bn_ctx *ctx);
+/* ISA whose implementation serves `kernel` (a member name of struct bn_kernels, such as `gemv_t2_i8`) in this context;
+ * NULL if there is no such kernel. Shows that a forced ISA really runs. */
+const char *bn_ctx_kernel_isa(const bn_ctx *ctx, const char *kernel);
+
+/* ---- Ternary matrix: weights -1, 0, +1 times one scale, in the layout the kernels read. ---- */
+
+typedef struct bn_tmat bn_tmat;
+
+typedef enum {
+    BN_PACK_TRITS = 0,  /* int8 -1, 0, +1, row-major [rows][cols] */
+    BN_PACK_I2_S = 1    /* 2-bit codes of GGUF I2_S, layout A (128/32), rows*cols/4 bytes, the scale not included */
+} bn_pack_format;
+
+/* Copies `data` (n_bytes long, checked against rows, cols and format) into a new matrix. cols of BN_PACK_I2_S must be a
+ * multiple of 128. BN_ERR_CODE if a weight is not ternary. The matrix owns its memory and is immutable. */
+bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, const void *data, size_t n_bytes, size_t rows, size_t cols,
+                       float scale, bn_tmat **out);
+/* Writes the weights back as int8 [rows][cols], row-major. */
+bn_status bn_tmat_unpack(const bn_tmat *mat, int8_t *trits);
+void bn_tmat_free(bn_tmat *mat);            /* NULL is allowed */
+size_t bn_tmat_rows(const bn_tmat *mat);
+size_t bn_tmat_cols(const bn_tmat *mat);
+size_t bn_tmat_bytes(const bn_tmat *mat);   /* memory held for weights */
+
+/* Counts how often each 2-bit code occurs in n_bytes of packed codes. */
+void bn_count_codes(const uint8_t *data, size_t n_bytes, uint64_t *counts);
+
+/* ---- Dense matrix: embedding and head, read where the file is mapped; never copied. ---- */
+
+typedef enum {              /* the numbers of GGUF tensor types */
+    BN_TYPE_F32 = 0,
+    BN_TYPE_F16 = 1,
+    BN_TYPE_Q4_0 = 2,
+    BN_TYPE_Q8_0 = 8,
+    BN_TYPE_Q6_K = 14,
+    BN_TYPE_BF16 = 30
+} bn_type;
+
+/* Bytes of one row of `cols` values; 0 if the type is unknown or cols is not a multiple of its block. */
+size_t bn_type_row_bytes(bn_type type, size_t cols);
+
+/* ---- KV cache: f16 keys and values, [layer][kv_head][pos][head_dim]. ---- */
+
+typedef struct bn_kv bn_kv;
+
+bn_status bn_kv_create(size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t n_ctx, bn_kv **out);
+void bn_kv_free(bn_kv *kv);                 /* NULL is allowed */
+size_t bn_kv_bytes(const bn_kv *kv);        /* address space reserved; pages are taken as positions are written */
+
+/* ---- Plan: a list of ops over named buffers, played by all threads with a barrier after each op. ---- */
+
+typedef enum {
+    BN_OP_EMBED = 0,      /* out[t] = row tokens[t] of dense */
+    BN_OP_NORM = 1,       /* out[t] = weight * (in[t] / sqrt(mean(in[t]^2) + eps)); out may be in */
+    BN_OP_QUANT = 2,      /* out (int8 buffer) = round(in * 127 / absmax(in)) per token, of NORM(in) if weight is set */
+    BN_OP_MATMUL = 3,     /* out_i[t] (+)= mat_i @ in[t] for up to three matrices that share the int8 input */
+    BN_OP_ROPE = 4,       /* rotates the heads of in (queries) and in2 (keys) in place */
+    BN_OP_KV_STORE = 5,   /* keys in, values in2 -> cache of `layer` at pos.. */
+    BN_OP_ATTENTION = 6,  /* out[t] = softmax(scale * in[t] . keys) . values, causal, grouped heads */
+    BN_OP_GLU = 7,        /* out[t] = act(in[t]) * in2[t]; out may be in or in2 */
+    BN_OP_HEAD = 8        /* logits[t] = dense @ in[t], for the tokens the caller asks for */
+} bn_op_kind;
+
+typedef enum { BN_ACT_RELU2 = 0, BN_ACT_SILU = 1 } bn_act;
+typedef enum { BN_ROPE_NEOX = 0, BN_ROPE_NORM = 1 } bn_rope;   /* pairs (i, i + n_rot/2) or (2i, 2i + 1) */
+typedef enum { BN_BUF_F32 = 0, BN_BUF_I8 = 1 } bn_buf_kind;
+
+typedef struct {
+    int32_t kind;         /* bn_buf_kind */
+    int32_t width;        /* values per token */
+} bn_buf;
+
+/* Fields an op does not use are 0 or NULL; a buffer it does not use is -1. Pointers stay the caller's and must outlive
+ * the plan. */
+typedef struct {
+    int32_t kind;                   /* bn_op_kind */
+    int32_t in, in2;                /* buffer indices */
+    int32_t out[3];                 /* buffer indices; MATMUL uses as many as n_mats, all others the first */
+    int32_t n_mats;                 /* MATMUL: 1..3 */
+    int32_t add;                    /* MATMUL: 1 adds to out instead of replacing it (the residual) */
+    const bn_tmat *mat[3];          /* MATMUL */
+    const float *weight;            /* NORM, QUANT: [width], or NULL in QUANT for no norm */
+    float eps;                      /* NORM, QUANT */
+    int32_t dense_type;             /* EMBED, HEAD: bn_type */
+    const void *dense;              /* EMBED, HEAD: [dense_rows][width of out or in] */
+    size_t dense_rows;              /* EMBED, HEAD: vocabulary */
+    int32_t layer;                  /* KV_STORE, ATTENTION */
+    int32_t n_heads, n_kv_heads;    /* ROPE, KV_STORE, ATTENTION */
+    int32_t head_dim;               /* ROPE, KV_STORE, ATTENTION */
+    int32_t n_rot;                  /* ROPE: values of each head that turn, even, <= head_dim */
+    int32_t rope;                   /* ROPE: bn_rope */
+    const float *rope_cos;          /* ROPE: [n_ctx][n_rot/2] */
+    const float *rope_sin;          /* ROPE: [n_ctx][n_rot/2] */
+    float scale;                    /* ATTENTION: 1/sqrt(head_dim) */
+    int32_t act;                    /* GLU: bn_act */
+} bn_op;
+
+typedef struct bn_plan bn_plan;
+
+/* Checks every op against the buffers and copies both lists. max_tokens: the most tokens of one run. */
+bn_status bn_plan_create(bn_ctx *ctx, const bn_op *ops, size_t n_ops, const bn_buf *bufs, size_t n_bufs, size_t n_ctx,
+                         size_t max_tokens, bn_plan **out);
+void bn_plan_free(bn_plan *plan);           /* NULL is allowed */
+
+/* Plays ops first..end-1 for tokens[n_tokens] at positions pos..pos+n_tokens-1. HEAD writes the logits of the last
+ * n_logits tokens to logits [n_logits][dense_rows]. kv must have been created with the plan's shapes. */
+bn_status bn_plan_run(bn_plan *plan, bn_kv *kv, const int32_t *tokens, size_t n_tokens, size_t pos, size_t first,
+                      size_t end, float *logits, size_t n_logits);
+
+/* A buffer's memory, for tests and tools. F32: [max_tokens][width] floats. I8: rows of `stride` bytes, with one scale and
+ * one sum per token. Pointers that do not apply are set to NULL. */
+typedef struct {
+    float *f32;
+    int8_t *i8;
+    float *scale;         /* s of each token: q = round(x * s) */
+    int32_t *sum;         /* sum of q of each token */
+    size_t stride;        /* values from one token to the next */
+} bn_buf_view;
+
+bn_status bn_plan_buf(bn_plan *plan, int32_t index, bn_buf_view *out);
+
+/* Nanoseconds spent in each op since creation or the last reset, in the order of the ops: times[n_ops]. */
+bn_status bn_plan_times(bn_plan *plan, uint64_t *times, int32_t reset);

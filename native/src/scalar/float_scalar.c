@@ -1,0 +1,72 @@
+/* float_scalar.c: the reference for the float operations between matrices: RoPE, attention, gated activations. */
+#include "../kernels.h"
+#include "../lanes.h"
+#include "exp_scalar.h"
+#include "half_scalar.h"
+
+void bn_rope_f32__scalar(float *x, size_t n_heads, size_t head_dim, size_t n_rot, int neox, const float *cos,
+                         const float *sin)
+{
+    size_t pairs = n_rot / 2;
+    for (size_t h = 0; h < n_heads; h++, x += head_dim)
+        for (size_t i = 0; i < pairs; i++) {
+            float *a = neox ? x + i : x + 2 * i, *b = neox ? x + i + pairs : a + 1;
+            float a0 = *a, b0 = *b;
+            *a = a0 * cos[i] - b0 * sin[i];
+            *b = a0 * sin[i] + b0 * cos[i];
+        }
+}
+
+void bn_attn_qk_f16__scalar(const float *q, const uint16_t *k, size_t n_pos, size_t head_dim, float scale, float *scores)
+{
+    for (size_t pos = 0; pos < n_pos; pos++, k += head_dim) {
+        float lane[BN_LANES] = {0};
+        for (size_t i = 0; i < head_dim; i++)
+            lane[i % BN_LANES] += q[i] * bn_f32_from_f16(k[i]);
+        scores[pos] = bn_lanes_sum(lane) * scale;
+    }
+}
+
+void bn_softmax_f32__scalar(float *x, size_t n)
+{
+    float max = x[0];
+    for (size_t i = 1; i < n; i++)
+        max = x[i] > max ? x[i] : max;
+    float lane[BN_LANES] = {0};
+    for (size_t i = 0; i < n; i++) {
+        x[i] = bn_exp(x[i] - max);
+        lane[i % BN_LANES] += x[i];
+    }
+    float sum = bn_lanes_sum(lane);
+    for (size_t i = 0; i < n; i++)
+        x[i] = x[i] / sum;
+}
+
+void bn_attn_pv_f16__scalar(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, float *out)
+{
+    for (size_t d = 0; d < head_dim; d++)
+        out[d] = 0.0f;
+    for (size_t pos = 0; pos < n_pos; pos++, v += head_dim)
+        for (size_t d = 0; d < head_dim; d++)
+            out[d] += p[pos] * bn_f32_from_f16(v[d]);
+}
+
+void bn_glu_relu2_f32__scalar(const float *g, const float *u, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        float r = g[i] > 0.0f ? g[i] : 0.0f;
+        out[i] = (r * r) * u[i];
+    }
+}
+
+void bn_glu_silu_f32__scalar(const float *g, const float *u, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (g[i] / (1.0f + bn_exp(-g[i]))) * u[i];
+}
+
+void bn_f16_from_f32__scalar(const float *x, size_t n, uint16_t *h)
+{
+    for (size_t i = 0; i < n; i++)
+        h[i] = bn_f16_from_f32(x[i]);
+}
