@@ -1,0 +1,248 @@
+/* pool.c: a thread pool on pthreads, made for runs of many short steps with a barrier after each.
+ *
+ * A run, a barrier and the end of a run are the same event: `phase` moves on by one. Whoever waits for it spins first,
+ * because the next step is usually microseconds away, and then sleeps, because it may be seconds away, or the awaited
+ * thread may need this very core. How long spinning pays is learned: a barrier that ended in sleep halves the limit, one
+ * that spinning got over doubles it. So a machine with more threads than free cores soon sleeps at once.
+ *
+ * The counters lie on cache lines of their own: pieces are drawn while others spin on the phase. */
+#include "pool.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+#if !defined(_WIN32)
+#include <signal.h>
+#endif
+
+enum {
+    CACHE_LINE = 128,           /* 64 almost everywhere; pairs of lines are prefetched on x86, and Apple has 128 */
+    SPIN_MIN = 16,
+    SPIN_MAX = 4096             /* roughly 100 microseconds */
+};
+
+typedef struct {
+    bn_pool *pool;
+    int32_t thread;
+    pthread_t handle;
+} worker;
+
+struct bn_pool {
+    int32_t n_threads;
+    pid_t owner;                /* the process whose threads the workers are */
+    worker *workers;            /* n_threads - 1 */
+    pthread_mutex_t mutex;      /* of the sleepers */
+    pthread_cond_t moved;       /* phase has moved on */
+    void (*fn)(void *arg, int32_t thread);      /* NULL: workers leave. Written between runs, published by phase */
+    void *arg;
+
+    char pad0[CACHE_LINE];
+    atomic_uint phase;
+    atomic_uint sleepers;       /* threads that hold or wait for `moved` */
+    atomic_uint spin_limit;     /* a guess: races between readers and writers only make it a different guess */
+    char pad1[CACHE_LINE];
+    atomic_int arrived;         /* threads that stand at the current barrier */
+    char pad2[CACHE_LINE];
+    _Atomic int64_t next;       /* piece to hand out */
+    char pad3[CACHE_LINE];
+};
+
+/* Tells the core that this is a spin loop: saves power and leaves the units to a hyper-thread. */
+static inline void spin_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory");       /* `yield` does nothing on most cores */
+#else
+    atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
+/* Spins while the phase is `old`. Returns 1 once it has moved; acquire pairs with the store in move_on. */
+static int spin(bn_pool *pool, unsigned old, unsigned limit)
+{
+    for (unsigned i = 0; i < limit; i++) {
+        if (atomic_load_explicit(&pool->phase, memory_order_acquire) != old)
+            return 1;
+        spin_pause();
+    }
+    return 0;
+}
+
+/* Sleeps while the phase is `old`. The sleeper writes `sleepers` and then reads `phase`; move_on writes `phase` and then
+ * reads `sleepers`. All four are sequentially consistent, so at least one of the two sees the other. */
+static void park(bn_pool *pool, unsigned old)
+{
+    pthread_mutex_lock(&pool->mutex);
+    atomic_fetch_add_explicit(&pool->sleepers, 1, memory_order_seq_cst);
+    while (atomic_load_explicit(&pool->phase, memory_order_seq_cst) == old)
+        pthread_cond_wait(&pool->moved, &pool->mutex);
+    atomic_fetch_sub_explicit(&pool->sleepers, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+/* Begins the next step: pieces from 0, then everybody who waits goes on. */
+static void move_on(bn_pool *pool, unsigned phase)
+{
+    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool->phase, phase, memory_order_seq_cst);
+    if (atomic_load_explicit(&pool->sleepers, memory_order_seq_cst) > 0) {
+        pthread_mutex_lock(&pool->mutex);       /* a sleeper is now either waiting or has yet to look at the phase */
+        pthread_cond_broadcast(&pool->moved);
+        pthread_mutex_unlock(&pool->mutex);
+    }
+}
+
+/* The barrier; returns the phase that begins. The phase can be read without order: it cannot move before this thread has
+ * arrived, and the release half of the addition keeps the load before it. */
+static unsigned arrive(bn_pool *pool)
+{
+    unsigned old = atomic_load_explicit(&pool->phase, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&pool->arrived, 1, memory_order_acq_rel) + 1 == pool->n_threads) {
+        atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
+        move_on(pool, old + 1);
+        return old + 1;
+    }
+    unsigned limit = atomic_load_explicit(&pool->spin_limit, memory_order_relaxed), learned;
+    if (spin(pool, old, limit)) {
+        learned = limit < SPIN_MAX ? limit * 2 : SPIN_MAX;
+    } else {
+        park(pool, old);
+        learned = limit > SPIN_MIN ? limit / 2 : SPIN_MIN;
+    }
+    if (learned != limit)
+        atomic_store_explicit(&pool->spin_limit, learned, memory_order_relaxed);
+    return old + 1;
+}
+
+static void *worker_main(void *arg)
+{
+    worker *self = arg;
+    bn_pool *pool = self->pool;
+    for (unsigned phase = 0;; phase = arrive(pool)) {
+        if (!spin(pool, phase, SPIN_MAX))
+            park(pool, phase);
+        if (!pool->fn)
+            return NULL;
+        pool->fn(pool->arg, self->thread);
+    }
+}
+
+/* Starts a worker that no signal of the process is delivered to: they are the program's, not the library's. */
+static int worker_start(worker *self)
+{
+#if !defined(_WIN32)
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+#endif
+    int error = pthread_create(&self->handle, NULL, worker_main, self);
+#if !defined(_WIN32)
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+#endif
+    return error;
+}
+
+/* Sends n_workers workers home and frees everything. */
+static void stop(bn_pool *pool, int32_t n_workers)
+{
+    if (n_workers > 0) {
+        pool->fn = NULL;
+        move_on(pool, atomic_load_explicit(&pool->phase, memory_order_relaxed) + 1);
+        for (int32_t i = 0; i < n_workers; i++)
+            pthread_join(pool->workers[i].handle, NULL);
+    }
+    pthread_cond_destroy(&pool->moved);
+    pthread_mutex_destroy(&pool->mutex);
+    free(pool->workers);
+    free(pool);
+}
+
+bn_status bn_pool_create(int32_t n_threads, bn_pool **out)
+{
+    if (!out || n_threads < 1)
+        return BN_ERR_ARG;
+    *out = NULL;
+    bn_pool *pool = calloc(1, sizeof *pool);
+    worker *workers = calloc((size_t)n_threads, sizeof *workers);
+    if (!pool || !workers || pthread_mutex_init(&pool->mutex, NULL) != 0) {
+        free(workers);
+        free(pool);
+        return BN_ERR_NOMEM;
+    }
+    if (pthread_cond_init(&pool->moved, NULL) != 0) {
+        pthread_mutex_destroy(&pool->mutex);
+        free(workers);
+        free(pool);
+        return BN_ERR_NOMEM;
+    }
+    pool->n_threads = n_threads;
+    pool->owner = getpid();
+    pool->workers = workers;
+    atomic_init(&pool->phase, 0);
+    atomic_init(&pool->sleepers, 0);
+    atomic_init(&pool->spin_limit, SPIN_MAX);
+    atomic_init(&pool->arrived, 0);
+    atomic_init(&pool->next, 0);
+    for (int32_t i = 0; i < n_threads - 1; i++) {
+        workers[i].pool = pool;
+        workers[i].thread = i + 1;
+        if (worker_start(&workers[i]) != 0) {
+            stop(pool, i);
+            return BN_ERR_THREAD;
+        }
+    }
+    *out = pool;
+    return BN_OK;
+}
+
+void bn_pool_free(bn_pool *pool)
+{
+    if (!pool)
+        return;
+    if (pool->owner == getpid()) {
+        stop(pool, pool->n_threads - 1);
+    } else {                    /* a forked child: the workers stayed behind, and may have held the mutex */
+        free(pool->workers);
+        free(pool);
+    }
+}
+
+int32_t bn_pool_n_threads(const bn_pool *pool)
+{
+    return pool->n_threads;
+}
+
+void bn_pool_run(bn_pool *pool, void (*fn)(void *arg, int32_t thread), void *arg)
+{
+    if (pool->n_threads > 1) {
+        pool->fn = fn;
+        pool->arg = arg;
+        move_on(pool, atomic_load_explicit(&pool->phase, memory_order_relaxed) + 1);
+    }
+    fn(arg, 0);
+    bn_pool_barrier(pool);
+}
+
+void bn_pool_barrier(bn_pool *pool)
+{
+    if (pool->n_threads > 1)
+        arrive(pool);
+    else
+        atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+}
+
+/* Relaxed: a piece carries no data; the barriers around the step order what the pieces touch. */
+int64_t bn_pool_next(bn_pool *pool, int64_t n)
+{
+    int64_t piece;
+    if (pool->n_threads > 1) {
+        piece = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
+    } else {
+        piece = atomic_load_explicit(&pool->next, memory_order_relaxed);
+        atomic_store_explicit(&pool->next, piece + 1, memory_order_relaxed);
+    }
+    return piece < n ? piece : -1;
+}
