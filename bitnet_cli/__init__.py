@@ -1,0 +1,1 @@
+"""`bitnet`: ternary language models on ordinary CPUs."""

@@ -1,0 +1,259 @@
+"""The C library as Python objects; the only package that imports the compiled module.
+
+Each object owns one native handle and frees it with itself. Arrays go in and out as NumPy arrays whose dtype, shape and
+contiguity are checked here, so that nothing wrong reaches C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bitnet_cli.errors import NativeError, UsageError
+from bitnet_cli.native._bitnet import ffi, lib
+
+__all__ = ["Context", "Isa", "KVCache", "Plan", "TernaryMatrix", "compiler", "count_codes", "ffi", "isas", "lib", "physical_cores"]
+
+
+@dataclass(frozen=True)
+class Isa:
+    """An instruction set that this build has kernels for."""
+
+    name: str
+    supported: bool
+    """True if this CPU and operating system can run it."""
+
+
+def isas() -> list[Isa]:
+    """The instruction sets compiled in, weakest (`scalar`) first."""
+    return [
+        Isa(ffi.string(lib.bn_isa_name(i)).decode(), bool(lib.bn_isa_supported(i))) for i in range(lib.bn_isa_count())
+    ]
+
+
+def physical_cores() -> int:
+    """Physical cores this process may run on."""
+    return int(lib.bn_cpu_physical_cores())
+
+
+def compiler() -> str:
+    """Name and version of the compiler that built the library."""
+    return str(ffi.string(lib.bn_compiler()).decode())
+
+
+def check(status: int, doing: str) -> None:
+    """Raises NativeError if a call returned anything but BN_OK."""
+    if status != lib.BN_OK:
+        reason = ffi.string(lib.bn_status_str(status)).decode()
+        raise NativeError(f"{doing}: {reason}", status=int(status))
+
+
+def count_codes(data: np.ndarray) -> np.ndarray:
+    """How often each 2-bit code 0..3 occurs in packed codes.
+
+    Args:
+        data: uint8, contiguous.
+
+    Returns:
+        uint64 [4].
+    """
+    counts = np.zeros(4, np.uint64)
+    lib.bn_count_codes(_pointer(data, np.uint8, "const uint8_t *"), data.nbytes, ffi.from_buffer("uint64_t[]", counts))
+    return counts
+
+
+class Context:
+    """A kernel table for one instruction set and a pool of threads.
+
+    Args:
+        isa: a name of `isas()`, or None for the strongest this CPU runs.
+        n_threads: threads that work together, 1..256; the caller is one of them.
+
+    Raises:
+        UsageError: the instruction set is unknown or this CPU does not run it.
+    """
+
+    def __init__(self, isa: str | None = None, n_threads: int = 1) -> None:
+        if isa is not None:
+            _check_isa(isa)
+        if not 1 <= n_threads <= 256:
+            raise UsageError(f"threads must be 1 to 256, not {n_threads}", hint="leave out `-t` to use the physical cores")
+        handle = ffi.new("bn_ctx **")
+        check(lib.bn_ctx_create(isa.encode() if isa is not None else ffi.NULL, n_threads, handle), "starting the engine")
+        self.handle = ffi.gc(handle[0], lib.bn_ctx_free)
+        self.isa: str = ffi.string(lib.bn_ctx_isa(self.handle)).decode()
+        self.n_threads = n_threads
+
+    def kernel_isa(self, kernel: str) -> str | None:
+        """The instruction set whose code serves `kernel` (such as `gemv_t2_i8`), or None if there is no such kernel."""
+        name = lib.bn_ctx_kernel_isa(self.handle, kernel.encode())
+        return ffi.string(name).decode() if name != ffi.NULL else None
+
+
+class TernaryMatrix:
+    """An immutable matrix of -1, 0, +1 with one scale, in the layout the kernels read."""
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = ffi.gc(handle, lib.bn_tmat_free)
+        self.rows = int(lib.bn_tmat_rows(handle))
+        self.cols = int(lib.bn_tmat_cols(handle))
+        self.n_bytes = int(lib.bn_tmat_bytes(handle))
+
+    @classmethod
+    def from_trits(cls, ctx: Context, trits: np.ndarray, scale: float) -> TernaryMatrix:
+        """From int8 [rows, cols] of -1, 0, +1."""
+        rows, cols = trits.shape
+        return cls._pack(ctx, lib.BN_PACK_TRITS, _pointer(trits, np.int8, "const void *"), trits.nbytes, rows, cols, scale)
+
+    @classmethod
+    def from_i2_s(cls, ctx: Context, codes: np.ndarray, rows: int, cols: int, scale: float) -> TernaryMatrix:
+        """From the packed codes of an I2_S tensor: uint8 [rows * cols / 4], without the tail that holds the scale."""
+        return cls._pack(ctx, lib.BN_PACK_I2_S, _pointer(codes, np.uint8, "const void *"), codes.nbytes, rows, cols, scale)
+
+    @classmethod
+    def _pack(cls, ctx: Context, fmt: int, data: Any, n_bytes: int, rows: int, cols: int, scale: float) -> TernaryMatrix:
+        out = ffi.new("bn_tmat **")
+        status = lib.bn_tmat_pack(ctx.handle, fmt, data, n_bytes, rows, cols, scale, out)
+        check(status, f"packing a {rows}×{cols} ternary matrix")
+        return cls(out[0])
+
+    def unpack(self) -> np.ndarray:
+        """int8 [rows, cols]."""
+        trits = np.empty((self.rows, self.cols), np.int8)
+        check(lib.bn_tmat_unpack(self.handle, ffi.from_buffer("int8_t[]", trits)), "unpacking a ternary matrix")
+        return trits
+
+
+class KVCache:
+    """Keys and values of all layers, f16; pages of memory are taken as positions are written."""
+
+    def __init__(self, n_layers: int, n_kv_heads: int, head_dim: int, n_ctx: int) -> None:
+        out = ffi.new("bn_kv **")
+        check(lib.bn_kv_create(n_layers, n_kv_heads, head_dim, n_ctx, out), f"making room for a context of {n_ctx} tokens")
+        self.handle = ffi.gc(out[0], lib.bn_kv_free)
+        self.n_ctx = n_ctx
+        self.n_bytes = int(lib.bn_kv_bytes(out[0]))
+
+
+class Plan:
+    """A list of ops over buffers, played by the C library in one call.
+
+    Args:
+        ctx: threads and kernels.
+        ops: dicts with the fields of `bn_op` (bitnet_api.h); arrays and matrices as Python objects, which the plan keeps alive.
+        bufs: (kind, width) of each buffer, kind being `lib.BN_BUF_F32` or `lib.BN_BUF_I8`.
+        n_ctx: positions, at most.
+        max_tokens: tokens of one run, at most.
+    """
+
+    def __init__(
+        self, ctx: Context, ops: Sequence[dict[str, Any]], bufs: Sequence[tuple[int, int]], n_ctx: int, max_tokens: int
+    ) -> None:
+        self.ctx = ctx
+        self.n_ops = len(ops)
+        self.max_tokens = max_tokens
+        self._kept: list[Any] = []
+        c_ops = ffi.new("bn_op[]", len(ops))
+        for c_op, op in zip(c_ops, ops, strict=True):
+            self._fill(c_op, op)
+        c_bufs = ffi.new("bn_buf[]", [{"kind": kind, "width": width} for kind, width in bufs])
+        out = ffi.new("bn_plan **")
+        status = lib.bn_plan_create(ctx.handle, c_ops, len(ops), c_bufs, len(bufs), n_ctx, max_tokens, out)
+        check(status, "planning the forward pass")
+        self.handle = ffi.gc(out[0], lib.bn_plan_free)
+
+    def _fill(self, c_op: Any, op: dict[str, Any]) -> None:
+        c_op.in2 = -1
+        for field, value in op.items():
+            if field == "out":
+                for i in range(3):
+                    c_op.out[i] = value[i] if i < len(value) else -1
+            elif field == "mats":
+                c_op.n_mats = len(value)
+                for i, mat in enumerate(value):
+                    c_op.mat[i] = mat.handle
+                self._kept.append(list(value))
+            elif field in ("weight", "rope_cos", "rope_sin"):
+                self._kept.append(value)
+                setattr(c_op, field, _pointer(value, np.float32, "const float *"))
+            elif field == "dense":
+                self._kept.append(value)
+                c_op.dense = _pointer(value, np.uint8, "const void *")
+            else:
+                setattr(c_op, field, value)
+
+    def run(
+        self,
+        kv: KVCache,
+        tokens: np.ndarray,
+        pos: int,
+        *,
+        logits: np.ndarray | None = None,
+        first: int = 0,
+        end: int | None = None,
+    ) -> None:
+        """Plays ops `first`..`end`-1 for `tokens` (int32 [n_tokens]) at positions `pos`...
+
+        Args:
+            logits: float32 [n_logits, n_vocab], filled with the logits of the last n_logits tokens; None for none.
+        """
+        n_logits = 0 if logits is None else logits.shape[0]
+        check(
+            lib.bn_plan_run(
+                self.handle,
+                kv.handle,
+                _pointer(tokens, np.int32, "const int32_t *"),
+                len(tokens),
+                pos,
+                first,
+                self.n_ops if end is None else end,
+                ffi.NULL if logits is None else _pointer(logits, np.float32, "float *"),
+                n_logits,
+            ),
+            "running the model",
+        )
+
+    def f32(self, index: int, n_tokens: int) -> np.ndarray:
+        """A float buffer as a writable view, float32 [n_tokens, width]; valid while the plan lives."""
+        view = self._view(index)
+        array = np.frombuffer(ffi.buffer(view.f32, self.max_tokens * view.stride * 4), np.float32)
+        return array.reshape(self.max_tokens, view.stride)[:n_tokens]
+
+    def i8(self, index: int, n_tokens: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """An int8 buffer as writable views: q int8 [n_tokens, stride], s float32 [n_tokens], sum int32 [n_tokens]."""
+        view = self._view(index)
+        q = np.frombuffer(ffi.buffer(view.i8, self.max_tokens * view.stride), np.int8)
+        s = np.frombuffer(ffi.buffer(view.scale, self.max_tokens * 4), np.float32)
+        total = np.frombuffer(ffi.buffer(view.sum, self.max_tokens * 4), np.int32)
+        return q.reshape(self.max_tokens, view.stride)[:n_tokens], s[:n_tokens], total[:n_tokens]
+
+    def _view(self, index: int) -> Any:
+        view = ffi.new("bn_buf_view *")
+        check(lib.bn_plan_buf(self.handle, index, view), "reading a buffer of the plan")
+        return view
+
+    def times_ns(self, *, reset: bool = False) -> np.ndarray:
+        """Nanoseconds spent in each op since creation or the last reset, uint64 [n_ops]."""
+        times = np.zeros(self.n_ops, np.uint64)
+        check(lib.bn_plan_times(self.handle, ffi.from_buffer("uint64_t[]", times), int(reset)), "reading the clock")
+        return times
+
+
+def _check_isa(isa: str) -> None:
+    known = isas()
+    found = next((i for i in known if i.name == isa), None)
+    usable = ", ".join(f"`{i.name}`" for i in known if i.supported)
+    if found is None:
+        raise UsageError(f"unknown instruction set `{isa}`", hint=f"this machine runs {usable}")
+    if not found.supported:
+        raise UsageError(f"this CPU does not run `{isa}`", hint=f"this machine runs {usable}")
+
+
+def _pointer(array: np.ndarray, dtype: Any, ctype: str) -> Any:
+    """The address of a contiguous array of the right dtype; the caller keeps the array alive."""
+    if array.dtype != dtype or not array.flags.c_contiguous:
+        raise TypeError(f"expected a contiguous {np.dtype(dtype).name} array, got {array.dtype.name}")
+    return ffi.cast(ctype, array.ctypes.data)

@@ -1,0 +1,66 @@
+/* plan.h: what the files that play ops share: a plan, its buffers, and one run of it. */
+#ifndef BN_PLAN_H
+#define BN_PLAN_H
+
+#include "bitnet.h"
+#include "ctx.h"
+#include "kernels.h"
+#include "kv.h"
+#include "tmat.h"
+
+enum {
+    BN_HEAD_ROWS = 16,          /* rows of the head that are dequantised together when several tokens want logits */
+    BN_GEMM_MIN_TOKENS = 4      /* fewer tokens are cheaper one by one, while the tiles are in cache */
+};
+
+struct bn_plan {
+    bn_ctx *ctx;
+    bn_op *ops;
+    size_t n_ops;
+    bn_buf *bufs;
+    bn_buf_view *views;
+    size_t n_bufs;
+    size_t n_ctx, max_tokens;
+    uint8_t *memory;            /* all buffers, then one scratch area per thread */
+    size_t n_bytes;
+    uint8_t *scratch;
+    size_t scratch_bytes;       /* per thread */
+    uint64_t *times;
+};
+
+/* One call of bn_plan_run, shared by all threads and not written by them. */
+typedef struct {
+    bn_plan *plan;
+    bn_kv *kv;
+    const int32_t *tokens;
+    size_t n_tokens, pos;
+    size_t first, end;
+    float *logits;
+    size_t n_logits;
+} bn_run;
+
+/* Each plays the calling thread's share of one op; pieces of work come from bn_pool_next. */
+void bn_play_embed(const bn_run *run, const bn_op *op);
+void bn_play_norm(const bn_run *run, const bn_op *op);
+void bn_play_quant(const bn_run *run, const bn_op *op, uint8_t *scratch);
+void bn_play_matmul(const bn_run *run, const bn_op *op, uint8_t *scratch);
+void bn_play_rope(const bn_run *run, const bn_op *op);
+void bn_play_kv_store(const bn_run *run, const bn_op *op);
+void bn_play_attention(const bn_run *run, const bn_op *op, uint8_t *scratch);
+void bn_play_glu(const bn_run *run, const bn_op *op);
+void bn_play_head(const bn_run *run, const bn_op *op, uint8_t *scratch);
+
+/* Row t of a float buffer. */
+static inline float *bn_row(const bn_run *run, int32_t buf, size_t t)
+{
+    const bn_buf_view *view = &run->plan->views[buf];
+    return view->f32 + t * view->stride;
+}
+
+/* The next of n pieces of the current op for the calling thread, or -1. */
+static inline int64_t bn_next(const bn_run *run, size_t n)
+{
+    return bn_pool_next(run->plan->ctx->pool, (int64_t)n);
+}
+
+#endif
