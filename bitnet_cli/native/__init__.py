@@ -15,7 +15,23 @@ import numpy as np
 from bitnet_cli.errors import NativeError, UsageError
 from bitnet_cli.native._bitnet import ffi, lib
 
-__all__ = ["Context", "Isa", "KVCache", "Plan", "TernaryMatrix", "compiler", "count_codes", "ffi", "isas", "lib", "physical_cores"]
+__all__ = [
+    "Context",
+    "Isa",
+    "KVCache",
+    "NotTernaryError",
+    "Plan",
+    "TernaryMatrix",
+    "compiler",
+    "count_codes",
+    "isas",
+    "lib",
+    "physical_cores",
+]
+
+
+class NotTernaryError(NativeError):
+    """Weights to pack hold a value other than -1, 0 and +1."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +64,8 @@ def check(status: int, doing: str) -> None:
     """Raises NativeError if a call returned anything but BN_OK."""
     if status != lib.BN_OK:
         reason = ffi.string(lib.bn_status_str(status)).decode()
-        raise NativeError(f"{doing}: {reason}", status=int(status))
+        kind = NotTernaryError if status == lib.BN_ERR_CODE else NativeError
+        raise kind(f"{doing}: {reason}", status=int(status))
 
 
 def count_codes(data: np.ndarray) -> np.ndarray:

@@ -1,0 +1,55 @@
+# `make` prints this help. `make demo` and `make test` do all set-up themselves.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SOURCES := $(shell find native bitnet_cli -name '*.[ch]' -o -name '*.def' -o -name CMakeLists.txt -o -name '*.py')
+
+.PHONY: help demo test pytest checks lint format wheel clean
+help:               ## show this help
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.ready            ## build, then let the built-in model write a story
+	@$(BIN)/bitnet run "Once upon a time"
+
+test: pytest checks             ## everything: Python tests, then kernel checks on every CPU kind this machine can show
+
+pytest: $(VENV)/.ready-test     ## the Python tests
+	$(BIN)/python -m pytest -q
+
+checks: $(VENV)/.ready-test     ## the C checks: plain, sanitizers, emulated CPUs (says what it leaves out)
+	PATH="$(CURDIR)/$(BIN):$$PATH" native/tests/run_checks.sh all
+
+lint: $(VENV)/.ready-dev        ## ruff and mypy
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: $(VENV)/.ready-dev      ## repair what `make lint` complains about, where that is possible
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+wheel: $(VENV)/.ready           ## build a wheel into dist/
+	$(BIN)/python -m pip wheel --no-deps -w dist .
+
+clean:              ## remove what the other targets made
+	rm -rf $(VENV) build dist
+
+# Debian and Ubuntu ship Python without ensurepip; any pip, virtualenv, or the package python3-venv will do.
+$(VENV)/.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m virtualenv -q $(VENV) 2>/dev/null || \
+	  { rm -rf $(VENV); $(PYTHON) -m venv --without-pip $(VENV) && \
+	    $(PYTHON) -m pip -q --python $(VENV)/bin/python install pip 2>/dev/null; } || \
+	  { rm -rf $(VENV); echo "Python's venv module is incomplete. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.venv pyproject.toml $(SOURCES)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.ready-test: $(VENV)/.venv pyproject.toml $(SOURCES)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@ $(VENV)/.ready
+
+$(VENV)/.ready-dev: $(VENV)/.ready-test
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test,dev]'
+	@touch $@

@@ -1,0 +1,62 @@
+"""One table: exception -> what happened, what to do next, exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+
+import typer
+
+from bitnet_cli.errors import BitnetError
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a person is told about an error."""
+
+    message: str
+    hint: str | None
+    exit_code: int
+
+
+def explain(error: BaseException) -> Explanation | None:
+    """The explanation of a known kind of error; None for a defect of this program."""
+    if isinstance(error, BitnetError):
+        return Explanation(error.message, error.hint, error.exit_code)
+    if isinstance(error, KeyboardInterrupt):
+        return Explanation("interrupted", None, INTERRUPTED)
+    if isinstance(error, typer.TyperException):
+        return _usage(error)
+    if isinstance(error, OSError):
+        return _os_error(error)
+    if isinstance(error, MemoryError):
+        return Explanation("not enough memory", "close other programs, or use a smaller model or context (`-c`)", FAILED)
+    if isinstance(error, UnicodeDecodeError):
+        return Explanation("the input is not UTF-8 text", "convert it with `iconv -t UTF-8`", FAILED)
+    return None
+
+
+def _usage(error: typer.TyperException) -> Explanation:
+    ctx = getattr(error, "ctx", None)
+    message = error.format_message().rstrip(".") if hasattr(error, "format_message") else str(error)
+    command = ctx.command_path if ctx is not None else "bitnet"
+    return Explanation(message[:1].lower() + message[1:], f"`{command} --help` shows what it takes", USAGE)
+
+
+def _os_error(error: OSError) -> Explanation:
+    name = os.fspath(error.filename) if error.filename is not None else ""
+    name = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    if error.errno == errno.ENOSPC:
+        return Explanation(f"the disk is full{': ' + name if name else ''}", "free some space, or write elsewhere with `-o`", FAILED)
+    known = {
+        errno.ENOENT: (f"no such file: {name}", "check the path"),
+        errno.EACCES: (f"no permission: {name}", "check the file's owner and mode"),
+        errno.EISDIR: (f"{name} is a directory, not a file", "give the path of a file"),
+        errno.ENOTDIR: (f"{name} is not a directory", "check the path"),
+        errno.EROFS: (f"the file system is read-only: {name}", "write elsewhere with `-o`"),
+    }
+    message, hint = known.get(error.errno or 0, (f"{error.strerror or error}{': ' + name if name else ''}", None))
+    return Explanation(message, hint, FAILED)

@@ -1,0 +1,39 @@
+"""Options that several commands share, so that they cannot diverge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bitnet_cli.cli.output import out
+
+
+def _set_json(value: bool) -> bool:
+    out.json_mode = value
+    return value
+
+
+JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON value to stdout.", callback=_set_json, is_eager=True)]
+ModelOpt = Annotated[
+    Path | None,
+    typer.Option("-m", "--model", metavar="FILE", help="GGUF file. Default: the small built-in story model."),
+]
+ThreadsOpt = Annotated[
+    int | None, typer.Option("-t", "--threads", metavar="N", help="Threads. Default: the physical cores.", show_default=False)
+]
+ContextOpt = Annotated[
+    int | None,
+    typer.Option("-c", "--ctx-size", metavar="N", help="Context in tokens. Default: the model's, at most 4096.", show_default=False),
+]
+IsaOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--isa",
+        metavar="NAME",
+        envvar="BITNET_ISA",
+        help="Instruction set: scalar, avx2, avxvnni, avx512icl, neon, dotprod, i8mm. Default: the strongest of this CPU.",
+        show_default=False,
+    ),
+]

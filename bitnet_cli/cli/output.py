@@ -1,0 +1,153 @@
+"""The one sink of the command line: data to stdout, talk to stderr.
+
+Rich is imported only when something needs it and only draws on terminals; NO_COLOR is honoured by it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+
+class Progress(Protocol):
+    """How far a long piece of work has come."""
+
+    def update(self, done: float, label: str | None = None) -> None:
+        """`done` of the total are done."""
+
+
+class Output:
+    """Where commands put what they have to say."""
+
+    json_mode = False
+    """True under `--json`: stdout carries one JSON value and stderr only errors."""
+
+    def data(self, text: str) -> None:
+        """One line of result to stdout."""
+        print(text, flush=True)
+
+    def stream(self, text: str) -> None:
+        """A piece of result to stdout, shown at once."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def json(self, value: Any) -> None:
+        """One JSON value to stdout, indented; characters outside ASCII as they are."""
+        print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False), flush=True)
+
+    def note(self, text: str) -> None:
+        """One line of talk to stderr; silent under `--json`."""
+        if not self.json_mode:
+            print(text, file=sys.stderr, flush=True)
+
+    def error(self, message: str, hint: str | None) -> None:
+        """What went wrong and what to do next, to stderr."""
+        print(f"{_paint('error', '31')}: {message}", file=sys.stderr)
+        if hint:
+            print(f"\n{_paint('hint', '36')}: {hint}", file=sys.stderr)
+        sys.stderr.flush()
+
+    def dim(self, text: str) -> None:
+        """Text that belongs to the screen, not to the result: to stderr, and only if both streams are the screen."""
+        if not self.json_mode and sys.stdout.isatty() and sys.stderr.isatty():
+            sys.stderr.write(_paint(text, "2"))
+            sys.stderr.flush()
+
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """A table to stdout. Columns whose cells all begin with a digit or sign are set flush right."""
+        lines = [tuple(str(cell) for cell in row) for row in rows]
+        numeric = [all(row[i][:1] in "0123456789-+" for row in lines) and bool(lines) for i in range(len(columns))]
+        widths = [max(len(row[i]) for row in [tuple(columns), *lines]) for i in range(len(columns))]
+        if title:
+            self.data(_paint(title, "1", sys.stdout))
+        for row in [tuple(columns), *lines]:
+            cells = (c.rjust(w) if right else c.ljust(w) for c, w, right in zip(row, widths, numeric, strict=True))
+            self.data("  ".join(cells).rstrip())
+
+    @contextmanager
+    def progress(self, label: str, total: float, unit: str) -> Iterator[Progress]:
+        """Progress on stderr: a bar with rate and time left on a terminal, a line every few seconds elsewhere.
+
+        Args:
+            label: what is being done.
+            total: how much there is, in `unit`; bytes if `unit` is "B".
+        """
+        if self.json_mode:
+            yield _Silent()
+        elif sys.stderr.isatty():
+            with _bar(unit) as bar:
+                task = bar.add_task(label, total=total)
+                yield _Bar(bar, task)
+        else:
+            yield _Lines(self, label, total)
+
+
+class _Silent:
+    def update(self, done: float, label: str | None = None) -> None:
+        """Nothing is shown under `--json`."""
+
+
+class _Bar:
+    def __init__(self, bar: RichProgress, task: Any) -> None:
+        self._bar, self._task = bar, task
+
+    def update(self, done: float, label: str | None = None) -> None:
+        if label is None:
+            self._bar.update(self._task, completed=done)
+        else:
+            self._bar.update(self._task, completed=done, description=label)
+
+
+class _Lines:
+    """Plain lines for logs and pipes, at most one in five seconds."""
+
+    PAUSE_S = 5.0
+
+    def __init__(self, sink: Output, label: str, total: float) -> None:
+        self._sink, self._label, self._total = sink, label, total
+        self._started = self._last = time.monotonic()
+
+    def update(self, done: float, label: str | None = None) -> None:
+        now = time.monotonic()
+        if now - self._last < self.PAUSE_S or done <= 0 or self._total <= 0:
+            return
+        self._last = now
+        left = (now - self._started) * (self._total - done) / done
+        self._sink.note(f"{label or self._label}: {100 * done / self._total:.0f} %, about {left:.0f} s left")
+
+
+def _bar(unit: str) -> RichProgress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    amount = [DownloadColumn(), TransferSpeedColumn()] if unit == "B" else [MofNCompleteColumn(), TextColumn(unit)]
+    columns = [TextColumn("{task.description}"), BarColumn(bar_width=None), *amount, TimeRemainingColumn()]
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _paint(text: str, code: str, stream: Any = None) -> str:
+    """`text` in a terminal style where the stream is a terminal and NO_COLOR is not set."""
+    import os
+
+    stream = stream if stream is not None else sys.stderr
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+        return text
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+out = Output()

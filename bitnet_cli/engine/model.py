@@ -1,0 +1,282 @@
+"""A model: its configuration and its weights, immutable once loaded.
+
+Ternary matrices are repacked into the kernels' layout and the file's pages behind them are given back; the embedding, the
+head and the norms are read where the file is mapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bitnet_cli.arch import Arch, arch_for
+from bitnet_cli.errors import FormatError, UnsupportedError
+from bitnet_cli.formats.codecs import codec
+from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
+from bitnet_cli.formats.gguf_types import GGMLType, type_name
+from bitnet_cli.native import Context, NotTernaryError, TernaryMatrix
+
+DENSE_TYPES = (GGMLType.F32, GGMLType.F16, GGMLType.BF16, GGMLType.Q8_0, GGMLType.Q6_K, GGMLType.Q4_0)
+MAX_LAYERS = 1024
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a model, read from GGUF metadata."""
+
+    arch: Arch
+    name: str
+    n_layers: int
+    dim: int
+    ffn_dim: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    n_rot: int
+    """Values of each head that RoPE turns."""
+    vocab_size: int
+    context_length: int
+    rms_eps: float
+    rope_theta: float
+
+    @classmethod
+    def from_metadata(cls, meta: Mapping[str, object], path: Path, vocab_size: int) -> ModelConfig:
+        """Reads and checks the keys of `general.architecture`.
+
+        Args:
+            vocab_size: rows of the embedding.
+
+        Raises:
+            FormatError: a key is missing or out of range.
+            UnsupportedError: the architecture or a feature of it is unknown.
+        """
+        arch = arch_for(_string(meta, "general.architecture", path))
+        keys = _Keys(meta, _string(meta, "general.architecture", path), path)
+        scaling = meta.get(f"{keys.prefix}.rope.scaling.type", "none")
+        if scaling != "none" and meta.get(f"{keys.prefix}.rope.scaling.factor", 1.0) != 1.0:
+            raise UnsupportedError(f"{path}: RoPE scaling `{scaling}` is not supported")
+        dim, n_heads = keys.count("embedding_length"), keys.count("attention.head_count")
+        head_dim = keys.count("attention.key_length", dim // n_heads)
+        if keys.count("attention.value_length", head_dim) != head_dim:
+            raise UnsupportedError(f"{path}: keys and values of different head sizes are not supported")
+        config = cls(
+            arch=arch,
+            name=str(meta.get("general.name", path.stem)),
+            n_layers=keys.count("block_count", limit=MAX_LAYERS),
+            dim=dim,
+            ffn_dim=keys.count("feed_forward_length"),
+            n_heads=n_heads,
+            n_kv_heads=keys.count("attention.head_count_kv", n_heads),
+            head_dim=head_dim,
+            n_rot=keys.count("rope.dimension_count", head_dim),
+            vocab_size=vocab_size,
+            context_length=keys.count("context_length"),
+            rms_eps=keys.positive("attention.layer_norm_rms_epsilon"),
+            rope_theta=keys.positive("rope.freq_base", 10000.0),
+        )
+        if config.n_heads % config.n_kv_heads or config.n_rot % 2 or config.n_rot > head_dim:
+            raise FormatError(
+                f"{n_heads} heads of {head_dim} with {config.n_kv_heads} key heads and {config.n_rot} rotated values "
+                "do not fit together",
+                path=path,
+            )
+        return config
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A dense matrix as it lies in the file: embedding or head."""
+
+    type: int
+    data: np.ndarray
+    """uint8, a view of the mapped file."""
+    rows: int
+    cols: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The weights of one transformer block."""
+
+    attn_norm: np.ndarray
+    q: TernaryMatrix
+    k: TernaryMatrix
+    v: TernaryMatrix
+    attn_sub_norm: np.ndarray | None
+    attn_output: TernaryMatrix
+    ffn_norm: np.ndarray
+    gate: TernaryMatrix
+    up: TernaryMatrix
+    ffn_sub_norm: np.ndarray | None
+    down: TernaryMatrix
+
+
+@dataclass(frozen=True)
+class Model:
+    """Configuration and weights; everything that changes while generating is in a Session."""
+
+    config: ModelConfig
+    ctx: Context
+    embedding: Dense
+    layers: tuple[Layer, ...]
+    output_norm: np.ndarray
+    head: Dense
+    reader: GGUFReader
+    """Kept open: the dense matrices are views of its mapping."""
+
+    @classmethod
+    def load(cls, reader: GGUFReader, meta: Mapping[str, object], ctx: Context) -> Model:
+        """Loads the weights of an open file.
+
+        Args:
+            reader: the file; the model keeps it open.
+            meta: its metadata, after repairs.
+            ctx: threads and kernels; packing uses all of them.
+
+        Raises:
+            FormatError: a tensor is missing, has the wrong shape, or holds what it must not.
+            UnsupportedError: an architecture, feature or tensor type this version cannot run.
+        """
+        tensors = _Tensors(reader, ctx)
+        vocab_size = tensors.info("token_embd.weight").shape[0]
+        config = ModelConfig.from_metadata(meta, reader.path, vocab_size)
+        embedding = tensors.dense("token_embd.weight", vocab_size, config.dim)
+        tied = "output.weight" not in reader.tensors
+        head = embedding if tied else tensors.dense("output.weight", vocab_size, config.dim)
+        layers = tuple(_load_layer(tensors, config, i) for i in range(config.n_layers))
+        output_norm = tensors.vector("output_norm.weight", config.dim)
+        tensors.refuse_leftovers()
+        return cls(config, ctx, embedding, layers, output_norm, head, reader)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory that one decoded token reads: all ternary matrices and the head."""
+        return self.head.data.nbytes + sum(
+            mat.n_bytes for layer in self.layers for mat in vars(layer).values() if isinstance(mat, TernaryMatrix)
+        )
+
+
+def _load_layer(tensors: _Tensors, config: ModelConfig, i: int) -> Layer:
+    c, block = config, f"blk.{i}."
+    q_dim, kv_dim = c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim
+    sub_norms = c.arch.sub_norms
+    return Layer(
+        attn_norm=tensors.vector(block + "attn_norm.weight", c.dim),
+        q=tensors.ternary(block + "attn_q.weight", q_dim, c.dim),
+        k=tensors.ternary(block + "attn_k.weight", kv_dim, c.dim),
+        v=tensors.ternary(block + "attn_v.weight", kv_dim, c.dim),
+        attn_sub_norm=tensors.vector(block + "attn_sub_norm.weight", q_dim) if sub_norms else None,
+        attn_output=tensors.ternary(block + "attn_output.weight", c.dim, q_dim),
+        ffn_norm=tensors.vector(block + "ffn_norm.weight", c.dim),
+        gate=tensors.ternary(block + "ffn_gate.weight", c.ffn_dim, c.dim),
+        up=tensors.ternary(block + "ffn_up.weight", c.ffn_dim, c.dim),
+        ffn_sub_norm=tensors.vector(block + "ffn_sub_norm.weight", c.ffn_dim) if sub_norms else None,
+        down=tensors.ternary(block + "ffn_down.weight", c.dim, c.ffn_dim),
+    )
+
+
+class _Tensors:
+    """Takes tensors out of a file by name, checks them, and remembers which were taken."""
+
+    def __init__(self, reader: GGUFReader, ctx: Context) -> None:
+        self.reader, self.ctx = reader, ctx
+        self.left = set(reader.tensors)
+
+    def info(self, name: str, *shape: int) -> TensorInfo:
+        info = self.reader.tensors.get(name)
+        if info is None:
+            raise FormatError(
+                "the file has no such tensor", path=self.reader.path, tensor=name, hint="`bitnet inspect` lists what it has"
+            )
+        if shape and info.shape != shape:
+            raise FormatError(f"expected the shape {shape}, found {info.shape}", path=self.reader.path, tensor=name)
+        if not shape and len(info.shape) != 2:
+            raise FormatError(f"expected a matrix, found the shape {info.shape}", path=self.reader.path, tensor=name)
+        self.left.discard(name)
+        return info
+
+    def vector(self, name: str, n: int) -> np.ndarray:
+        """A norm's weights, float32 [n]."""
+        info = self.info(name, n)
+        if info.type not in (GGMLType.F32, GGMLType.F16, GGMLType.BF16):
+            raise UnsupportedError(f"{self.reader.path}: `{name}` of type {type_name(info.type)} is not supported for a norm")
+        values = np.array(codec(info.type).decode(self.reader.data(name), info.shape), np.float32)
+        if not np.isfinite(values).all():
+            raise FormatError("a norm has weights that are not finite", path=self.reader.path, tensor=name)
+        return values
+
+    def dense(self, name: str, rows: int, cols: int) -> Dense:
+        info = self.info(name, rows, cols)
+        if info.type not in DENSE_TYPES:
+            known = ", ".join(type_name(t) for t in DENSE_TYPES)
+            raise UnsupportedError(
+                f"{self.reader.path}: `{name}` of type {type_name(info.type)} is not supported",
+                hint=f"embeddings and heads can be {known}",
+            )
+        return Dense(int(info.type), self.reader.data(name), rows, cols)
+
+    def ternary(self, name: str, rows: int, cols: int) -> TernaryMatrix:
+        info = self.info(name, rows, cols)
+        if info.type != GGMLType.I2_S:
+            raise UnsupportedError(
+                f"{self.reader.path}: `{name}` of type {type_name(info.type)} is not a ternary matrix this version runs",
+                hint="convert the original checkpoint with `bitnet convert --outtype i2_s`",
+            )
+        data = self.reader.data(name)
+        n_codes = rows * cols // 4
+        scale = float(data[n_codes : n_codes + 4].view("<f4")[0])
+        if cols % 128 or not np.isfinite(scale):
+            raise FormatError(f"scale {scale} or width {cols} is not possible in I2_S", path=self.reader.path, tensor=name)
+        try:
+            mat = TernaryMatrix.from_i2_s(self.ctx, data[:n_codes], rows, cols, scale)
+        except NotTernaryError:
+            raise FormatError(
+                "the tensor holds code 3, which is no ternary value: the file is damaged",
+                path=self.reader.path,
+                tensor=name,
+                offset=info.offset,
+            ) from None
+        self.reader.advise_done(name)
+        return mat
+
+    def refuse_leftovers(self) -> None:
+        if self.left:
+            some = ", ".join(f"`{name}`" for name in sorted(self.left)[:3])
+            raise UnsupportedError(
+                f"{self.reader.path}: {len(self.left)} tensors are not part of this architecture as this version knows it: {some}"
+            )
+
+
+class _Keys:
+    """Typed access to the metadata keys under one architecture's prefix."""
+
+    def __init__(self, meta: Mapping[str, object], prefix: str, path: Path) -> None:
+        self.meta, self.prefix, self.path = meta, prefix, path
+
+    def count(self, key: str, default: int | None = None, limit: int = 1 << 24) -> int:
+        value = self._get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
+            raise FormatError(f"expected a count from 1 to {limit}, found {value!r}", path=self.path, tensor=f"{self.prefix}.{key}")
+        return value
+
+    def positive(self, key: str, default: float | None = None) -> float:
+        value = self._get(key, default)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+            raise FormatError(f"expected a positive number, found {value!r}", path=self.path, tensor=f"{self.prefix}.{key}")
+        return float(value)
+
+    def _get(self, key: str, default: object) -> object:
+        value = self.meta.get(f"{self.prefix}.{key}", default)
+        if value is None:
+            raise FormatError("the key is missing", path=self.path, tensor=f"{self.prefix}.{key}")
+        return value
+
+
+def _string(meta: Mapping[str, object], key: str, path: Path) -> str:
+    value = meta.get(key)
+    if not isinstance(value, str):
+        raise FormatError("the key is missing or no string", path=path, tensor=key)
+    return value

@@ -1,0 +1,95 @@
+"""A session: everything about one conversation with a model that changes.
+
+Holds the KV cache, the position and the ids that the cache stands for. A token evaluated in a batch and the same token
+evaluated alone leave the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from bitnet_cli.engine.model import Model
+from bitnet_cli.engine.plan import buffers, write_plan
+from bitnet_cli.errors import UsageError
+from bitnet_cli.native import KVCache, Plan
+
+MAX_BATCH = 256
+DEFAULT_CONTEXT = 4096
+
+
+class Session:
+    """One sequence of tokens under evaluation.
+
+    Args:
+        model: the weights; several sessions may share them, one call at a time.
+        context_length: positions in the cache; None for the model's own, at most 4096.
+        max_batch: tokens evaluated together, at most.
+
+    Raises:
+        UsageError: a context longer than the model was made for.
+    """
+
+    def __init__(self, model: Model, context_length: int | None = None, max_batch: int = MAX_BATCH) -> None:
+        longest = model.config.context_length
+        if context_length is None:
+            context_length = min(longest, DEFAULT_CONTEXT)
+        if not 1 <= context_length <= longest:
+            raise UsageError(f"the context must be 1 to {longest} tokens for this model, not {context_length}")
+        c = model.config
+        self.model = model
+        self.context_length = context_length
+        self.ids: list[int] = []
+        """The tokens in the cache, in order; their number is the next position."""
+        self._kv = KVCache(c.n_layers, c.n_kv_heads, c.head_dim, context_length)
+        self._max_batch = min(max_batch, context_length)
+        self.plan = Plan(model.ctx, write_plan(model, context_length), buffers(c), context_length, self._max_batch)
+
+    @property
+    def free(self) -> int:
+        """Positions left in the cache."""
+        return self.context_length - len(self.ids)
+
+    def evaluate(
+        self, ids: Sequence[int], n_logits: int = 1, progress: Callable[[int], None] | None = None
+    ) -> np.ndarray:
+        """Appends tokens to the sequence.
+
+        Args:
+            ids: token ids, at least one.
+            n_logits: for how many of the last of them to return logits.
+            progress: called with the number of tokens done after each batch.
+
+        Returns:
+            float32 [n_logits, vocab_size].
+
+        Raises:
+            UsageError: more tokens than the context has room for, or an id outside the vocabulary.
+        """
+        if not ids:
+            raise UsageError("there is nothing to evaluate: give at least one token")
+        if len(ids) > self.free:
+            raise UsageError(
+                f"{len(ids)} tokens do not fit: {self.free} of {self.context_length} positions are free",
+                hint="shorten the prompt or ask for a longer context with `-c`",
+            )
+        tokens = np.asarray(ids, dtype=np.int64)
+        if tokens.min() < 0 or tokens.max() >= self.model.config.vocab_size:
+            raise UsageError(f"token ids must be 0 to {self.model.config.vocab_size - 1}")
+        tokens = tokens.astype(np.int32)
+        logits = np.empty((n_logits, self.model.config.vocab_size), np.float32)
+        wanted_from = len(ids) - n_logits
+        for first in range(0, len(ids), self._max_batch):
+            batch = tokens[first : first + self._max_batch]
+            end = first + len(batch)
+            wanted = logits[max(first - wanted_from, 0) : max(end - wanted_from, 0)]
+            self.plan.run(self._kv, batch, len(self.ids), logits=wanted if len(wanted) else None)
+            self.ids.extend(int(token) for token in batch)
+            if progress is not None:
+                progress(end)
+        return logits
+
+    def truncate(self, n: int) -> None:
+        """Forgets all but the first n tokens."""
+        del self.ids[n:]

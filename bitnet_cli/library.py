@@ -1,0 +1,240 @@
+"""The Python API: a model file, its tokenizer and the engine behind one class."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bitnet_cli.engine.generate import Generation, Timings
+from bitnet_cli.engine.model import Model, ModelConfig
+from bitnet_cli.engine.sampler import Sampling
+from bitnet_cli.engine.session import Session
+from bitnet_cli.errors import UsageError
+from bitnet_cli.formats.gguf_reader import GGUFReader
+from bitnet_cli.native import Context, physical_cores
+from bitnet_cli.text.chat_template import ChatTemplate
+from bitnet_cli.text.repairs import repair
+from bitnet_cli.text.stop_strings import StopStrings
+from bitnet_cli.text.tokenizer import Tokenizer
+from bitnet_cli.text.utf8_stream import Utf8Stream
+
+BUILTIN_MODEL = Path(__file__).parent / "models" / "stories.gguf"
+Message = dict[str, str]
+Prompt = str | Sequence[int] | Sequence[Message]
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """How to generate. Greedy unless ``do_sample``."""
+
+    max_new_tokens: int = 128
+    do_sample: bool = False
+    temperature: float = 0.8
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+    repeat_last_n: int = 64
+    seed: int = 0
+    stop: tuple[str, ...] | str = ()
+    """Texts that end the generation; they are not part of the result."""
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 0:
+            raise UsageError(f"max_new_tokens must not be negative, but is {self.max_new_tokens}")
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        object.__setattr__(self, "stop", tuple(text for text in stop if text))
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(
+            temperature=self.temperature if self.do_sample else 0.0,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+            repeat_penalty=self.repeat_penalty,
+            repeat_last_n=self.repeat_last_n,
+        )
+
+
+@dataclass
+class Result:
+    """What a generation gave; filled while its stream is read."""
+
+    prompt_tokens: int = 0
+    token_ids: list[int] = field(default_factory=list)
+    text: str = ""
+    finish_reason: str = "length"
+    """`stop` (end token or stop text), `length`, `context` (no room left) or `interrupted`."""
+    timings: Timings = field(default_factory=Timings)
+
+
+class BitNetModel:
+    """A ternary model ready to generate. Make one with `from_pretrained`."""
+
+    def __init__(
+        self, model: Model, tokenizer: Tokenizer, chat_template: ChatTemplate | None, context_length: int | None
+    ) -> None:
+        self._model = model
+        self.tokenizer = tokenizer
+        self.chat_template = chat_template
+        self._session = Session(model, context_length)
+        self.load_s = 0.0
+        self.notes: list[str] = []
+        """What had to be repaired in the file, a sentence each."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path | None = None,
+        n_threads: int | None = None,
+        context_length: int | None = None,
+        isa: str | None = None,
+    ) -> BitNetModel:
+        """Loads a GGUF file.
+
+        Args:
+            path: the file; None for the small model that comes with the package.
+            n_threads: None for the physical cores.
+            context_length: positions; None for the model's own, at most 4096.
+            isa: an instruction set by name; None for the strongest of this CPU. Results do not depend on it.
+
+        Raises:
+            FormatError, UnsupportedError, UsageError: see `bitnet_cli.errors`.
+        """
+        started = time.perf_counter()
+        ctx = Context(isa, n_threads if n_threads is not None else physical_cores())
+        reader = GGUFReader(path if path is not None else BUILTIN_MODEL)
+        try:
+            meta, notes = repair(reader.metadata)
+            with ThreadPoolExecutor(1) as beside:
+                building = beside.submit(Tokenizer.from_metadata, meta)
+                model = Model.load(reader, meta, ctx)
+                tokenizer = building.result()
+            self = cls(model, tokenizer, ChatTemplate.from_metadata(meta, tokenizer), context_length)
+        except BaseException:
+            reader.close()
+            raise
+        self.notes = notes
+        self.load_s = time.perf_counter() - started
+        return self
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's shape."""
+        return self._model.config
+
+    @property
+    def isa(self) -> str:
+        """The instruction set in use."""
+        return self._model.ctx.isa
+
+    @property
+    def n_threads(self) -> int:
+        return self._model.ctx.n_threads
+
+    @property
+    def context_length(self) -> int:
+        """Positions a prompt and its continuation may take together."""
+        return self._session.context_length
+
+    def tokenize(self, text: str, *, add_bos: bool | None = None, parse_special: bool = False) -> list[int]:
+        """Token ids of a text, with the beginning-of-text token if the model wants one."""
+        return self.tokenizer.encode(text, add_bos=add_bos, parse_special=parse_special)
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """The text of token ids; control tokens have none."""
+        return self.tokenizer.decode(list(ids))
+
+    def logits(self, ids: Sequence[int]) -> np.ndarray:
+        """Logits after each of the tokens, float32 [n_tokens, vocab_size], from an empty context."""
+        self._session.truncate(0)
+        return self._session.evaluate(list(ids), n_logits=len(ids))
+
+    def generate(self, prompt: Prompt, config: GenerationConfig | None = None, **options: Any) -> str:
+        """The continuation of a prompt as one string. Arguments as `generate_stream`."""
+        return "".join(self.generate_stream(prompt, config, **options))
+
+    def generate_stream(
+        self,
+        prompt: Prompt,
+        config: GenerationConfig | None = None,
+        *,
+        result: Result | None = None,
+        progress: Callable[[int], None] | None = None,
+        **options: Any,
+    ) -> Iterator[str]:
+        """The continuation of a prompt, in pieces as they are made; never cut inside a character.
+
+        Args:
+            prompt: a text to continue as it is, token ids, or chat messages ({"role": …, "content": …}) that are put into
+                the model's template.
+            config: defaults of a GenerationConfig if None.
+            result: filled with ids, text, finish reason and timings as far as the stream was read.
+            progress: called with the number of prompt tokens evaluated.
+            **options: fields of GenerationConfig that differ from ``config``.
+
+        Raises:
+            UsageError: an unknown option, an empty prompt, or one that does not fit the context.
+        """
+        config = _with_options(config or GenerationConfig(), options)
+        ids = self.prompt_ids(prompt)
+        self._session.truncate(0)
+        result = result if result is not None else Result()
+        result.prompt_tokens = len(ids)
+        generation = Generation(
+            self._session,
+            ids,
+            config.sampling,
+            max_new_tokens=config.max_new_tokens,
+            eos_ids=self.tokenizer.eos_ids,
+            seed=config.seed,
+            progress=progress,
+        )
+        result.timings = generation.timings
+        return self._pieces(generation, StopStrings(config.stop), result)
+
+    def _pieces(self, generation: Generation, stops: StopStrings, result: Result) -> Iterator[str]:
+        characters = Utf8Stream()
+        for token in generation:
+            result.token_ids.append(token)
+            piece = stops.feed(characters.feed(self.tokenizer.token_bytes(token)))
+            if piece:
+                result.text += piece
+                yield piece
+            if stops.found:
+                result.finish_reason = "stop"
+                return
+        result.finish_reason = generation.finish_reason
+        last = stops.feed(characters.flush()) + stops.flush()
+        if last:
+            result.text += last
+            yield last
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """The token ids that a prompt of any kind stands for."""
+        if isinstance(prompt, str):
+            ids = self.tokenize(prompt)
+        elif prompt and isinstance(prompt[0], dict):
+            if self.chat_template is None:
+                raise UsageError("this model has no chat template", hint="give it a text to continue instead")
+            ids = self.chat_template.encode([dict(m) for m in prompt if isinstance(m, dict)])
+        else:
+            ids = [int(i) for i in prompt if isinstance(i, int | np.integer)]
+        if not ids:
+            raise UsageError("the prompt is empty", hint="give a text to continue")
+        return ids
+
+
+def _with_options(config: GenerationConfig, options: dict[str, Any]) -> GenerationConfig:
+    known = set(GenerationConfig.__dataclass_fields__)
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise UsageError(f"unknown option `{unknown[0]}`", hint=f"the options are {', '.join(sorted(known))}")
+    return replace(config, **options)
