@@ -7,6 +7,7 @@
 #include <arm_neon.h>
 
 #include "../kernels.h"
+#include "registers.h"
 
 /* gemv leaves fields 1 and 2 where they are in the byte, as codes 0, 4, 8 and 0, 16, 32, and shifts their sums at the
  * end: two instructions less per 16 bytes. Field 3 would be 0, 64, 128, which does not fit int8: it is shifted down.
@@ -17,9 +18,6 @@ _Static_assert((int64_t)FOLD_BLOCKS * 4 * 32 * -128 >= INT32_MIN, "sums of field
 
 /* gemm unpacks PANEL_BLOCKS blocks of a tile at a time, 16 KiB, so that they stay in the L1 cache for all tokens. */
 enum { PANEL_BLOCKS = 64, PANEL_BLOCK_BYTES = 256, TOKENS = 4 };
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 16")  /* loops over registers: gcc leaves them in memory otherwise */
 
 /* Sums of four rows over at most FOLD_BLOCKS blocks: fields 0 and 3, four times field 1, sixteen times field 2. */
 typedef struct {

@@ -6,12 +6,10 @@
 #include <arm_neon.h>
 
 #include "../kernels.h"
+#include "registers.h"
 
 /* PANEL_BLOCKS blocks of a tile are unpacked at a time, 16 KiB, so that they stay in the L1 cache for all tokens. */
 enum { PANEL_BLOCKS = 64, PANEL_BLOCK_BYTES = 256, TOKENS = 4, ROW_PAIRS = BN_TILE_ROWS / 2 };
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 16")  /* loops over registers: gcc leaves them in memory otherwise */
 
 /* 2 rows x 8 cols from 4 rows x 4 cols of two neighbouring fields: rows 0, 1 and rows 2, 3. */
 ALWAYS_INLINE void store_row_pairs(uint8x16_t field, uint8x16_t next_field, uint8_t *out)

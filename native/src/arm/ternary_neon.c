@@ -7,15 +7,13 @@
 #include <arm_neon.h>
 
 #include "../kernels.h"
+#include "registers.h"
 
 /* BOUND: an int16 lane takes one product of each of the 4 fields of a block, code 0..2 times q -128..127. In 32 blocks
  * that is at most 32 * 4 * 2 * 127 = 32512 <= 32767 and at least 32 * 4 * 2 * -128 = -32768. Fold to int32 every 32. */
 enum { FOLD_BLOCKS = 32, HALF_TILES = 2, TOKENS = 4 };
 _Static_assert(FOLD_BLOCKS * 4 * 2 * 127 <= INT16_MAX, "positive sums fit int16");
 _Static_assert(FOLD_BLOCKS * 4 * 2 * -128 >= INT16_MIN, "negative sums fit int16");
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 16")  /* loops over registers: gcc leaves them in memory otherwise */
 
 /* The four fields of 16 bytes: codes[f] = w >> 2f & 3. */
 ALWAYS_INLINE void unpack(uint8x16_t w, int8x16_t codes[4])

@@ -1,0 +1,97 @@
+/* quant_neon.c: RMSNorm, int8 quantisation and descaling on AArch64.
+ *
+ * Leans on FMUL, FADD, FDIV, FCMGT + BSL (a comparison that picks a value, so that a NaN takes the same side as in the
+ * scalar file; FMAX and FMAXNM treat it differently), FCVTNS (rounds half to even), SCVTF and XTN. */
+#include <math.h>
+
+#include "../kernels.h"
+#include "lanes_neon.h"
+
+void bn_rmsnorm_f32__neon(const float *x, const float *w, size_t n, float eps, float *y)
+{
+    size_t whole = n / BN_LANES * BN_LANES, rest = n - whole;
+    bn_group lanes = bn_group_zero(), tail = bn_group_load_tail(x + whole, rest);
+    for (size_t i = 0; i < whole; i += BN_LANES) {
+        bn_group g = bn_group_load(x + i);
+        lanes = bn_group_add_product(lanes, g, g);
+    }
+    lanes = bn_group_add_product(lanes, tail, tail);
+    float r = 1.0f / sqrtf(bn_group_sum(lanes) / (float)n + eps);
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        vst1q_f32(y + i, vmulq_f32(vld1q_f32(w + i), vmulq_n_f32(vld1q_f32(x + i), r)));
+    for (; i < n; i++)
+        y[i] = w[i] * (x[i] * r);
+}
+
+/* amax = |x| > amax ? |x| : amax */
+ALWAYS_INLINE float32x4_t larger_magnitude(float32x4_t x, float32x4_t amax)
+{
+    float32x4_t magnitude = vabsq_f32(x);
+    return vbslq_f32(vcgtq_f32(magnitude, amax), magnitude, amax);
+}
+
+/* max(absmax(x), least). No lane ever holds a NaN, so their order does not matter. */
+static float absmax(const float *x, size_t n, float least)
+{
+    bn_group max = {{vdupq_n_f32(least), vdupq_n_f32(least), vdupq_n_f32(least), vdupq_n_f32(least)}};
+    size_t i = 0;
+    for (; i + BN_LANES <= n; i += BN_LANES)
+        UNROLL
+        for (size_t v = 0; v < 4; v++)
+            max.v[v] = larger_magnitude(vld1q_f32(x + i + 4 * v), max.v[v]);
+    bn_group tail = bn_group_load_tail(x + i, n - i);
+    UNROLL
+    for (size_t v = 0; v < 4; v++)
+        max.v[0] = larger_magnitude(tail.v[v], larger_magnitude(max.v[v], max.v[0]));
+    return vmaxvq_f32(max.v[0]);
+}
+
+/* round(clamp(x * scale)); a NaN fails the first comparison and becomes -128. */
+ALWAYS_INLINE int32x4_t quantise(float32x4_t x, float scale)
+{
+    float32x4_t low = vdupq_n_f32(-128.0f), high = vdupq_n_f32(127.0f);
+    float32x4_t v = vmulq_n_f32(x, scale);
+    v = vbslq_f32(vcgtq_f32(v, low), v, low);
+    v = vbslq_f32(vcltq_f32(v, high), v, high);
+    return vcvtnq_s32_f32(v);
+}
+
+/* q[16] of one group, added to four partial sums. */
+ALWAYS_INLINE int8x16_t quantise_group(bn_group g, float scale, int32x4_t *sum)
+{
+    int32x4_t a = quantise(g.v[0], scale), b = quantise(g.v[1], scale);
+    int32x4_t c = quantise(g.v[2], scale), d = quantise(g.v[3], scale);
+    *sum = vaddq_s32(*sum, vaddq_s32(vaddq_s32(a, b), vaddq_s32(c, d)));
+    int16x8_t ab = vcombine_s16(vmovn_s32(a), vmovn_s32(b)), cd = vcombine_s16(vmovn_s32(c), vmovn_s32(d));
+    return vcombine_s8(vmovn_s16(ab), vmovn_s16(cd));
+}
+
+void bn_quant_i8__neon(const float *x, size_t n, int8_t *q, float *s, int32_t *sum)
+{
+    float scale = 127.0f / absmax(x, n, 1e-5f);
+    int32x4_t total = vdupq_n_s32(0);
+    size_t i = 0;
+    for (; i + BN_LANES <= n; i += BN_LANES)
+        vst1q_s8(q + i, quantise_group(bn_group_load(x + i), scale, &total));
+    /* The padding is +0, quantises to 0 and adds nothing. */
+    int8_t tail[BN_LANES];
+    vst1q_s8(tail, quantise_group(bn_group_load_tail(x + i, n - i), scale, &total));
+    memcpy(q + i, tail, n - i);
+    *s = scale;
+    *sum = vaddvq_s32(total);
+}
+
+void bn_descale_f32__neon(const int32_t *sums, size_t n, int32_t q_sum, float s, float scale, int add, float *y)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        float32x4_t v = vcvtq_f32_s32(vsubq_s32(vld1q_s32(sums + i), vdupq_n_s32(q_sum)));
+        v = vmulq_n_f32(vdivq_f32(v, vdupq_n_f32(s)), scale);
+        vst1q_f32(y + i, add ? vaddq_f32(vld1q_f32(y + i), v) : v);
+    }
+    for (; i < n; i++) {
+        float v = ((float)(sums[i] - q_sum) / s) * scale;
+        y[i] = add ? y[i] + v : v;
+    }
+}
