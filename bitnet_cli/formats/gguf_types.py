@@ -1,0 +1,203 @@
+"""Numbers of the GGUF format: tensor types with their block sizes, and metadata value types.
+
+Sources: the GGUF specification of ggml, and for I2_S (type 36) bitnet.cpp. docs/formats.md draws the blocks.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from bitnet_cli.errors import RepresentationError, UnsupportedError
+
+MAGIC = b"GGUF"
+DEFAULT_ALIGNMENT = 32
+MAX_DIMS = 4
+
+
+class GGMLType(IntEnum):
+    """Tensor types by their number in a file. A name here does not mean that there is a codec."""
+
+    F32 = 0
+    F16 = 1
+    Q4_0 = 2
+    Q4_1 = 3
+    Q5_0 = 6
+    Q5_1 = 7
+    Q8_0 = 8
+    Q8_1 = 9
+    Q2_K = 10
+    Q3_K = 11
+    Q4_K = 12
+    Q5_K = 13
+    Q6_K = 14
+    Q8_K = 15
+    IQ2_XXS = 16
+    IQ2_XS = 17
+    IQ3_XXS = 18
+    IQ1_S = 19
+    IQ4_NL = 20
+    IQ3_S = 21
+    IQ2_S = 22
+    IQ4_XS = 23
+    I8 = 24
+    I16 = 25
+    I32 = 26
+    I64 = 27
+    F64 = 28
+    IQ1_M = 29
+    BF16 = 30
+    TQ1_0 = 34
+    TQ2_0 = 35
+    I2_S = 36
+    I8_S = 37
+    TL1 = 38
+    TL2 = 39
+    NVFP4 = 40
+    Q1_0 = 41
+    Q2_0 = 42
+    IQ1_BN = 134
+    IQ2_BN = 135
+    IQ2_BN_R4 = 335
+
+
+# Two projects gave number 39 away; only the file's other contents tell which one is meant.
+_AMBIGUOUS_NAMES = {GGMLType.TL2: "TL2 or MXFP4"}
+
+# type: (values of a block, bytes of a block). Types not listed have sizes that this table cannot express or
+# that differ between the projects using the number.
+_BLOCKS: dict[int, tuple[int, int]] = {
+    GGMLType.F32: (1, 4),
+    GGMLType.F16: (1, 2),
+    GGMLType.Q4_0: (32, 18),
+    GGMLType.Q4_1: (32, 20),
+    GGMLType.Q5_0: (32, 22),
+    GGMLType.Q5_1: (32, 24),
+    GGMLType.Q8_0: (32, 34),
+    GGMLType.Q2_K: (256, 84),
+    GGMLType.Q3_K: (256, 110),
+    GGMLType.Q4_K: (256, 144),
+    GGMLType.Q5_K: (256, 176),
+    GGMLType.Q6_K: (256, 210),
+    GGMLType.IQ2_XXS: (256, 66),
+    GGMLType.IQ2_XS: (256, 74),
+    GGMLType.IQ3_XXS: (256, 98),
+    GGMLType.IQ1_S: (256, 50),
+    GGMLType.IQ4_NL: (32, 18),
+    GGMLType.IQ3_S: (256, 110),
+    GGMLType.IQ2_S: (256, 82),
+    GGMLType.IQ4_XS: (256, 136),
+    GGMLType.I8: (1, 1),
+    GGMLType.I16: (1, 2),
+    GGMLType.I32: (1, 4),
+    GGMLType.I64: (1, 8),
+    GGMLType.F64: (1, 8),
+    GGMLType.IQ1_M: (256, 56),
+    GGMLType.BF16: (1, 2),
+    GGMLType.TQ1_0: (256, 54),
+    GGMLType.TQ2_0: (256, 66),
+}
+
+I2_S_COLS = 128
+"""Values of one I2_S block; every row is a whole number of them."""
+I2_S_TAIL = 32
+"""Bytes after the codes of an I2_S tensor; the first four are its float32 scale."""
+
+
+def type_name(type_id: int) -> str:
+    """The name of a tensor type for messages and listings, also of one that is not known."""
+    if type_id in _AMBIGUOUS_NAMES:
+        return _AMBIGUOUS_NAMES[GGMLType(type_id)]
+    try:
+        return GGMLType(type_id).name
+    except ValueError:
+        return f"type {type_id}"
+
+
+def has_known_size(type_id: int) -> bool:
+    """True if `tensor_bytes` can say how long a tensor of this type is."""
+    return type_id == GGMLType.I2_S or type_id in _BLOCKS
+
+
+def tensor_bytes(type_id: int, shape: Sequence[int]) -> int:
+    """Bytes of a tensor's data in a file, without padding.
+
+    Args:
+        type_id: number of the tensor type.
+        shape: dimensions in NumPy order, slowest first; the last one is the row.
+
+    Raises:
+        RepresentationError: the type cannot hold rows of this length, or this number of dimensions.
+        UnsupportedError: the size of this type is not known.
+    """
+    if not has_known_size(type_id):
+        raise UnsupportedError(f"tensors of type `{type_name(type_id)}` ({type_id}) are not supported")
+    n_values = 1
+    for dim in shape:
+        n_values *= int(dim)
+    cols = int(shape[-1]) if shape else 1
+    if type_id == GGMLType.I2_S:
+        if len(shape) != 2:
+            raise RepresentationError(f"I2_S holds matrices of 2 dimensions, not {len(shape)}")
+        block, block_bytes, tail = I2_S_COLS, I2_S_COLS // 4, I2_S_TAIL
+    else:
+        (block, block_bytes), tail = _BLOCKS[type_id], 0
+    if cols % block:
+        raise RepresentationError(
+            f"{type_name(type_id)} needs rows of a multiple of {block} values, not {cols}"
+        )
+    return n_values // block * block_bytes + tail
+
+
+class ValueType(IntEnum):
+    """Types of metadata values by their number in a file."""
+
+    U8 = 0
+    I8 = 1
+    U16 = 2
+    I16 = 3
+    U32 = 4
+    I32 = 5
+    F32 = 6
+    BOOL = 7
+    STRING = 8
+    ARRAY = 9
+    U64 = 10
+    I64 = 11
+    F64 = 12
+
+    @property
+    def word(self) -> str:
+        """The name used in code and listings, such as `u32`."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """How a fixed-size value lies in the file: for `struct`, for NumPy, in bytes."""
+
+    packing: struct.Struct
+    dtype: np.dtype[np.generic]
+
+    @property
+    def n_bytes(self) -> int:
+        return self.packing.size
+
+
+SCALARS: dict[ValueType, Scalar] = {
+    ValueType.U8: Scalar(struct.Struct("<B"), np.dtype("u1")),
+    ValueType.I8: Scalar(struct.Struct("<b"), np.dtype("i1")),
+    ValueType.U16: Scalar(struct.Struct("<H"), np.dtype("<u2")),
+    ValueType.I16: Scalar(struct.Struct("<h"), np.dtype("<i2")),
+    ValueType.U32: Scalar(struct.Struct("<I"), np.dtype("<u4")),
+    ValueType.I32: Scalar(struct.Struct("<i"), np.dtype("<i4")),
+    ValueType.F32: Scalar(struct.Struct("<f"), np.dtype("<f4")),
+    ValueType.BOOL: Scalar(struct.Struct("<B"), np.dtype("u1")),
+    ValueType.U64: Scalar(struct.Struct("<Q"), np.dtype("<u8")),
+    ValueType.I64: Scalar(struct.Struct("<q"), np.dtype("<i8")),
+    ValueType.F64: Scalar(struct.Struct("<d"), np.dtype("<f8")),
+}
