@@ -1,0 +1,175 @@
+"""`bitnet run`: prompts from everywhere, text on stdout, talk on stderr, every way to stop, every error."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_gguf import tiny_model
+
+CHATML = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+GREEDY = ("--temp", "0", "-n", "12")
+
+
+@pytest.fixture(scope="module")
+def chat_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(chat_template=CHATML).write(tmp_path_factory.mktemp("chat") / "chat.gguf")
+
+
+def test_text_to_stdout_statistics_to_stderr(bitnet: Callable, tiny_gguf: Path) -> None:
+    ran = bitnet("run", "-m", tiny_gguf, "Hello", *GREEDY)
+    assert ran.code == 0
+    assert ran.out.endswith("\n") and len(ran.out) > 1
+    assert "prompt 6 tokens" in ran.err and "generated 12 tokens" in ran.err and "reached `-n`" in ran.err
+
+
+def test_json_is_one_object_and_agrees_with_the_text(bitnet: Callable, tiny_gguf: Path) -> None:
+    plain = bitnet("run", "-m", tiny_gguf, "Hello", *GREEDY)
+    ran = bitnet("run", "-m", tiny_gguf, "Hello", *GREEDY, "--json")
+    assert ran.code == 0 and ran.err == ""
+    got = json.loads(ran.out)
+    assert got["text"] == plain.out.removesuffix("\n")
+    assert got["prompt_tokens"] == 6 and len(got["token_ids"]) == 12
+    assert got["finish_reason"] == "length" and got["model"] == str(tiny_gguf)
+    assert set(got["timings"]) == {"load_s", "prompt_s", "prompt_tps", "decode_s", "decode_tps"}
+    assert all(value > 0 for value in got["timings"].values())
+
+
+def test_prompt_from_file_stdin_and_argument_are_the_same(bitnet: Callable, tiny_gguf: Path, tmp_path: Path) -> None:
+    file = tmp_path / "prompt.txt"
+    file.write_bytes("Grüße\n".encode())
+    ran = [
+        bitnet("run", "-m", tiny_gguf, "Grüße", *GREEDY, "--json"),
+        bitnet("run", "-m", tiny_gguf, "-f", file, *GREEDY, "--json"),
+        bitnet("run", "-m", tiny_gguf, *GREEDY, "--json", stdin="Grüße\n".encode()),
+    ]
+    assert len({json.dumps(json.loads(r.out)["token_ids"]) for r in ran}) == 1
+    assert json.loads(ran[0].out)["prompt_tokens"] == 8
+
+
+def test_threads_and_isa_do_not_change_the_text(bitnet: Callable, tiny_gguf: Path, isa: str) -> None:
+    base = json.loads(bitnet("run", "-m", tiny_gguf, "Hello", *GREEDY, "--json", "-t", "1", "--isa", "scalar").out)
+    for threads in (1, 2):
+        got = json.loads(bitnet("run", "-m", tiny_gguf, "Hello", *GREEDY, "--json", "-t", threads, "--isa", isa).out)
+        assert got["isa"] == isa and got["threads"] == threads
+        assert got["token_ids"] == base["token_ids"]
+
+
+def test_isa_from_the_environment(bitnet: Callable, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BITNET_ISA", "scalar")
+    assert json.loads(bitnet("run", "-m", tiny_gguf, "a", *GREEDY, "--json").out)["isa"] == "scalar"
+    monkeypatch.setenv("BITNET_ISA", "sse9")
+    assert bitnet("run", "-m", tiny_gguf, "a").code == 2
+
+
+def test_a_seed_repeats_and_is_reported(bitnet: Callable, tiny_gguf: Path) -> None:
+    def ids(*args: str) -> list[int]:
+        return json.loads(bitnet("run", "-m", tiny_gguf, "Hello", "-n", "16", "--temp", "1.5", "--json", *args).out)["token_ids"]
+
+    assert ids("--seed", "5") == ids("--seed", "5") != ids("--seed", "6")
+    first = json.loads(bitnet("run", "-m", tiny_gguf, "Hello", "-n", "16", "--temp", "1.5", "--json").out)
+    assert ids("--seed", str(first["seed"])) == first["token_ids"]
+
+
+def test_stop_text_is_not_shown(bitnet: Callable, tiny_gguf: Path) -> None:
+    text = json.loads(bitnet("run", "-m", tiny_gguf, "Hello", *GREEDY, "--json").out)["text"]
+    stop = text[4:6]
+    got = json.loads(bitnet("run", "-m", tiny_gguf, "Hello", *GREEDY, "--json", "--stop", "never", "--stop", stop).out)
+    assert got["text"] == text[: text.index(stop)] and got["finish_reason"] == "stop"
+
+
+def test_chat_template_is_used_unless_raw(bitnet: Callable, chat_gguf: Path) -> None:
+    def prompt_tokens(*args: str) -> int:
+        return json.loads(bitnet("run", "-m", chat_gguf, "Hello", "-n", "1", "--json", *args).out)["prompt_tokens"]
+
+    assert prompt_tokens("--raw") == 6
+    assert prompt_tokens() == 1 + len("<|user|>Hello\n<|assistant|>")
+    assert prompt_tokens("--system", "Be") == 1 + len("<|system|>Be\n<|user|>Hello\n<|assistant|>")
+
+
+def test_the_built_in_model_says_so(bitnet: Callable) -> None:
+    ran = bitnet("run", "Once upon a time", "-n", "8", "--temp", "0")
+    assert ran.code == 0 and ran.out.strip()
+    assert ran.err.count("built-in") == 1 and "bitnet convert" in ran.err
+
+
+ERRORS = {
+    "no such file": (("-m", "nowhere.gguf", "a"), 1, "nowhere.gguf", "hint"),
+    "a directory": (("-m", ".", "a"), 1, "directory", "hint"),
+    "not GGUF": (("-m", __file__, "a"), 1, "GGUF", "hint"),
+    "no prompt": ((), 2, "prompt is empty", "Once upon a time"),
+    "empty prompt": (("",), 2, "prompt is empty", "hint"),
+    "prompt twice": (("a", "-f", "b"), 2, "not both", ""),
+    "no such prompt file": (("-f", "nowhere.txt"), 1, "nowhere.txt", "hint"),
+    "unknown isa": (("a", "--isa", "sse9"), 2, "`sse9`", "`scalar`"),
+    "zero threads": (("a", "-t", "0"), 2, "threads", "`-t`"),
+    "too many threads": (("a", "-t", "1000"), 2, "threads", "`-t`"),
+    "zero context": (("a", "-c", "0"), 2, "context", ""),
+    "too long a context": (("a", "-c", "100000000"), 2, "context", ""),
+    "negative temperature": (("a", "--temp", "-1"), 2, "temperature", ""),
+    "top-p above one": (("a", "--top-p", "2"), 2, "top_p", ""),
+    "not a number": (("a", "-n", "many"), 2, "many", "--help"),
+    "unknown option": (("a", "--tmep", "0"), 2, "--tmep", "--help"),
+    "system without template": (("a", "--system", "b"), 2, "--system", "prompt"),
+    "system with raw": (("a", "--system", "b", "--raw"), 2, "--raw", "prompt"),
+    "prompt too long": (("word " * 5000,), 2, "do not fit", "`-c`"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors_are_one_sentence(bitnet: Callable, case: str) -> None:
+    args, code, message, hint = ERRORS[case]
+    ran = bitnet("run", *args)
+    assert ran.code == code
+    assert ran.out == ""
+    first = next(line for line in ran.err.splitlines() if line.startswith("error: "))
+    assert message in first and not first.endswith(".")
+    assert hint in ran.err and "Traceback" not in ran.err
+
+
+def test_a_prompt_that_is_not_utf_8(bitnet: Callable, tiny_gguf: Path) -> None:
+    ran = bitnet("run", "-m", tiny_gguf, stdin=b"\xff\xfe")
+    assert ran.code == 1 and "not UTF-8" in ran.err
+
+
+def run_in_shell(*args: object) -> list[str]:
+    return [sys.executable, "-m", "bitnet_cli", "run", *map(str, args)]
+
+
+def test_ctrl_c_ends_cleanly_with_130(tiny_gguf: Path) -> None:
+    args = run_in_shell("-m", tiny_gguf, "Hello", "-n", "100000", "-c", "128", "--stop", "never ever")
+    slow = {**os.environ, "BITNET_ISA": "scalar"}
+    process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=slow, text=True)
+    assert process.stdout is not None
+    process.stdout.read(1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    # The model is so quick that it may have finished before the signal arrived; then nothing was interrupted.
+    assert (process.returncode, "interrupted" in err) in ((130, True), (0, False))
+    assert "Traceback" not in err
+
+
+def test_a_reader_that_goes_away_is_no_disaster(tiny_gguf: Path) -> None:
+    args = run_in_shell("-m", tiny_gguf, "Hello", "-n", "100", "--temp", "0")
+    process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    err = process.stderr.read()
+    assert process.wait(timeout=30) in (0, 1)
+    assert b"Traceback" not in err and b"Exception ignored" not in err
+
+
+def test_json_under_a_pipe_takes_little_time(tiny_gguf: Path) -> None:
+    started = time.monotonic()
+    done = subprocess.run(run_in_shell("-m", tiny_gguf, "Hello", "--json"), capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["finish_reason"] in ("length", "context", "stop")
+    assert time.monotonic() - started < 20
