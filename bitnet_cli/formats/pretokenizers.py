@@ -100,7 +100,7 @@ def pre_tokenizer_rule(name: str) -> PreTokenizer:
     if rule is None:
         raise UnsupportedError(
             f"the pre-tokenizer `{printable(name)}` is not known",
-            hint=f"a conversion of the model that names one of these can be used: {', '.join(sorted(_BY_NAME))}",
+            hint=f"use a conversion of the model that names one of: {', '.join(sorted(_BY_NAME))}",
         )
     return rule
 
