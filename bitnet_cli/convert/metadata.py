@@ -1,0 +1,55 @@
+"""The metadata of the file to be written: the keys of the published bitnet.cpp files, in their order.
+
+`tokenizer.ggml.pre`, the end-of-turn token and the chat template come from the checkpoint's own tokenizer
+files.
+"""
+
+from __future__ import annotations
+
+import re
+
+from bitnet_cli.convert.checkpoint import Checkpoint, model_name
+from bitnet_cli.convert.model_config import ModelConfig
+from bitnet_cli.convert.tokenizer_metadata import Pair, TokenizerMetadata
+
+FILE_TYPE_I2_S = 40
+_QUANTIZATION_VERSION = 2
+_README_LIMIT_BYTES = 4 << 20
+
+
+def file_metadata(checkpoint: Checkpoint, config: ModelConfig, tokenizer: TokenizerMetadata) -> list[Pair]:
+    """Every key of the file with its type and value, in file order."""
+    key = config.arch.key
+    pairs: list[Pair] = [
+        ("general.architecture", "string", config.arch.name),
+        ("general.name", "string", model_name(checkpoint.directory)),
+        (key("vocab_size"), "u32", config.vocab_size),
+        (key("context_length"), "u32", config.context_length),
+        (key("embedding_length"), "u32", config.hidden_size),
+        (key("block_count"), "u32", config.n_layers),
+        (key("feed_forward_length"), "u32", config.intermediate_size),
+        (key("rope.dimension_count"), "u32", config.head_dim),
+        (key("attention.head_count"), "u32", config.n_heads),
+        (key("attention.head_count_kv"), "u32", config.n_kv_heads),
+        ("tokenizer.ggml.add_bos_token", "bool", tokenizer.add_bos),
+        (key("attention.layer_norm_rms_epsilon"), "f32", config.rms_norm_eps),
+        (key("rope.freq_base"), "f32", config.rope_theta),
+        ("general.file_type", "u32", FILE_TYPE_I2_S),
+    ]
+    if config.head_dim * config.n_heads != config.hidden_size:
+        pairs.append((key("attention.key_length"), "u32", config.head_dim))
+        pairs.append((key("attention.value_length"), "u32", config.head_dim))
+    license_name = _license(checkpoint)
+    if license_name is not None:
+        pairs.append(("general.license", "string", license_name))
+    return [*pairs, *tokenizer.pairs, ("general.quantization_version", "u32", _QUANTIZATION_VERSION)]
+
+
+def _license(checkpoint: Checkpoint) -> str | None:
+    """The licence that the front matter of README.md names."""
+    readme = checkpoint.bytes("README.md", _README_LIMIT_BYTES)
+    if readme is None or not readme.startswith(b"---"):
+        return None
+    front = readme.split(b"\n---", 1)[0]
+    found = re.search(rb"^license:[ \t]*([A-Za-z0-9._-]+)[ \t]*\r?$", front, re.MULTILINE)
+    return found[1].decode("ascii") if found else None

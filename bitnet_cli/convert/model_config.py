@@ -1,0 +1,263 @@
+"""What config.json says about a model: the sizes, the graph, and how its weights are quantised.
+
+Everything is checked, nothing is guessed: a missing or odd value is an error that names its key.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bitnet_cli.arch import Arch, arch_for
+from bitnet_cli.errors import FormatError, UnsupportedError, printable
+
+# (class or model_type without regard to case, hidden_act) → general.architecture. Both spellings of the
+# BitNet class exist; the activation tells the two graphs apart.
+_ARCHITECTURES = {
+    ("bitnetforcausallm", "relu2"): "bitnet-b1.58",
+    ("bitnetforcausallm", "silu"): "bitnet",
+    ("llamaforcausallm", "silu"): "llama",
+}
+_BITNET_CLASS = "bitnetforcausallm"
+_MAX_SIZE = 1 << 24
+_MAX_LAYERS = 1 << 12
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How the ternary weights are stored, as far as config.json says.
+
+    Attributes:
+        ternary: the model is declared to be ternary, so float matrices may be master weights.
+        scale_divides: `weight_scale` is 1/mean|W| (`bitlinear`) and not mean|W| (`autobitlinear`); None if
+            there is no quantization_config, so that a scale's meaning is unknown.
+        not_converted: modules that stay float, as written in `modules_to_not_convert`.
+    """
+
+    ternary: bool
+    scale_divides: bool | None
+    not_converted: tuple[str, ...]
+
+    def keeps_float(self, module: str) -> bool:
+        """Whether `module`, for example `model.layers.0.mlp.up_proj`, is excluded from quantisation."""
+        return any(module.startswith(name) or module.endswith(name) for name in self.not_converted if name)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The sizes of a model and its graph. `tied` is None if config.json does not say."""
+
+    arch: Arch
+    hidden_size: int
+    intermediate_size: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    vocab_size: int
+    context_length: int
+    rms_norm_eps: float
+    rope_theta: float
+    tied: bool | None
+    quantization: Quantization
+
+
+def read_config(config: Mapping[str, Any], path: Path) -> ModelConfig:
+    """Reads the content of a config.json.
+
+    Args:
+        config: the parsed file.
+        path: the file, for messages.
+
+    Raises:
+        FormatError: a value is missing or makes no sense.
+        UnsupportedError: the model has parts that are not supported.
+    """
+    fields = _Fields(config, path)
+    class_name = _class_name(fields)
+    arch = _arch(fields, class_name)
+    hidden, heads = fields.size("hidden_size"), fields.size("num_attention_heads")
+    kv_heads = fields.size("num_key_value_heads") if fields.has("num_key_value_heads") else heads
+    if heads % kv_heads:
+        raise fields.error(
+            "num_key_value_heads", f"{heads} heads cannot share {kv_heads} key-value heads evenly"
+        )
+    _refuse_unsupported_parts(fields)
+    return ModelConfig(
+        arch=arch,
+        hidden_size=hidden,
+        intermediate_size=fields.size("intermediate_size"),
+        n_layers=fields.size("num_hidden_layers", _MAX_LAYERS),
+        n_heads=heads,
+        n_kv_heads=kv_heads,
+        head_dim=_head_dim(fields, arch, hidden, heads),
+        vocab_size=fields.size("vocab_size"),
+        context_length=fields.size("max_position_embeddings", 1 << 31),
+        rms_norm_eps=fields.positive("rms_norm_eps"),
+        rope_theta=_rope_theta(fields),
+        tied=fields.flag("tie_word_embeddings"),
+        quantization=_quantization(fields, class_name),
+    )
+
+
+class _Fields:
+    """A JSON object whose values are asked for with their type."""
+
+    def __init__(self, values: Mapping[str, Any], path: Path, prefix: str = "") -> None:
+        self.values, self.path, self.prefix = values, path, prefix
+
+    def error(self, key: str, message: str) -> FormatError:
+        return FormatError(message, path=self.path, tensor=self.prefix + key)
+
+    def has(self, key: str) -> bool:
+        return self.values.get(key) is not None
+
+    def size(self, key: str, limit: int = _MAX_SIZE) -> int:
+        value = self.values.get(key)
+        if value is None:
+            raise self.error(key, "the key is missing")
+        if type(value) is not int or not 1 <= value <= limit:
+            raise self.error(key, f"an integer from 1 to {limit} was expected, found {_shown(value)}")
+        return value
+
+    def positive(self, key: str) -> float:
+        value = self.values.get(key)
+        if value is None:
+            raise self.error(key, "the key is missing")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise self.error(key, f"a positive number was expected, found {_shown(value)}")
+        if value > 1e30:
+            raise self.error(key, f"{_shown(value)} is out of range")
+        return float(value)
+
+    def flag(self, key: str) -> bool | None:
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise self.error(key, f"true or false was expected, found {_shown(value)}")
+        return value
+
+    def word(self, key: str) -> str | None:
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, str):
+            raise self.error(key, f"a string was expected, found {_shown(value)}")
+        return value
+
+    def group(self, key: str) -> _Fields | None:
+        value = self.values.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise self.error(key, f"an object was expected, found {_shown(value)}")
+        return _Fields(value, self.path, f"{self.prefix}{key}.")
+
+
+def _class_name(fields: _Fields) -> str:
+    names = fields.values.get("architectures")
+    if not isinstance(names, list) or not names or not isinstance(names[0], str):
+        raise fields.error("architectures", "the list with the name of the model's class is missing")
+    return names[0]
+
+
+def _arch(fields: _Fields, class_name: str) -> Arch:
+    known_classes = {known for known, _ in _ARCHITECTURES}
+    if class_name.lower() not in known_classes:
+        raise UnsupportedError(
+            f"models of class `{printable(class_name)}` are not supported",
+            hint="supported are `BitNetForCausalLM`, also spelt `BitnetForCausalLM`, and `LlamaForCausalLM`",
+        )
+    act = fields.word("hidden_act")
+    if act is None:
+        raise fields.error(
+            "hidden_act", "the key is missing, and the activation cannot be told from anything else"
+        )
+    name = _ARCHITECTURES.get((class_name.lower(), act))
+    if name is None:
+        acts = " or ".join(f"`{a}`" for known, a in _ARCHITECTURES if known == class_name.lower())
+        raise UnsupportedError(
+            f"`{printable(class_name)}` with the activation `{printable(act)}` is not supported",
+            hint=f"supported is {acts}",
+        )
+    return arch_for(name)
+
+
+def _head_dim(fields: _Fields, arch: Arch, hidden: int, heads: int) -> int:
+    if fields.has("head_dim"):
+        head_dim = fields.size("head_dim")
+    elif hidden % heads:
+        raise fields.error(
+            "num_attention_heads", f"{hidden} hidden values cannot be split over {heads} heads"
+        )
+    else:
+        head_dim = hidden // heads
+    if head_dim % 2:
+        raise fields.error("head_dim", f"rotary embeddings need an even head size, found {head_dim}")
+    if arch.sub_norms and head_dim * heads != hidden:
+        raise UnsupportedError(
+            f"{heads} heads of {head_dim} with a hidden size of {hidden} are not supported: "
+            f"`{arch.name}` files have one norm of the hidden size before `attn_output`"
+        )
+    return head_dim
+
+
+def _rope_theta(fields: _Fields) -> float:
+    """The base of the rotary embedding, at top level or in `rope_parameters`; scaling is refused."""
+    for key in ("rope_scaling", "rope_parameters"):
+        group = fields.group(key)
+        if group is None:
+            continue
+        kind = group.word("rope_type") or group.word("type") or "default"
+        factor = group.positive("factor") if group.has("factor") else 1.0
+        if kind != "default" and not (kind == "linear" and factor == 1.0):
+            raise UnsupportedError(
+                f"{fields.path}: rotary embeddings scaled by `{printable(kind)}` are not supported"
+            )
+        if group.has("partial_rotary_factor") and group.positive("partial_rotary_factor") != 1.0:
+            raise UnsupportedError(f"{fields.path}: partly rotated heads are not supported")
+    if fields.has("rope_theta"):
+        return fields.positive("rope_theta")
+    parameters = fields.group("rope_parameters")
+    return (parameters or fields).positive("rope_theta")
+
+
+def _refuse_unsupported_parts(fields: _Fields) -> None:
+    for key in ("attention_bias", "mlp_bias"):
+        if fields.flag(key):
+            raise UnsupportedError(f"{fields.path}: models with biases (`{key}`) are not supported")
+    if fields.has("partial_rotary_factor") and fields.positive("partial_rotary_factor") != 1.0:
+        raise UnsupportedError(f"{fields.path}: partly rotated heads are not supported")
+    if fields.has("sliding_window") and fields.values.get("use_sliding_window") is not False:
+        raise UnsupportedError(f"{fields.path}: sliding-window attention is not supported")
+
+
+def _quantization(fields: _Fields, class_name: str) -> Quantization:
+    is_bitnet = class_name.lower() == _BITNET_CLASS
+    group = fields.group("quantization_config")
+    if group is None:
+        return Quantization(ternary=is_bitnet, scale_divides=None, not_converted=())
+    method = group.word("quant_method")
+    if method != "bitnet":
+        raise UnsupportedError(
+            f"{fields.path}: weights quantised by `{printable(str(method))}` are not supported",
+            hint="supported are `bitnet` checkpoints, and floats without a quantization_config",
+        )
+    linear_class = group.word("linear_class") or "bitlinear"
+    if linear_class not in ("bitlinear", "autobitlinear"):
+        raise UnsupportedError(f"{fields.path}: `linear_class` `{printable(linear_class)}` is not supported")
+    mode = group.word("quantization_mode") or "offline"
+    if mode not in ("offline", "online"):
+        raise UnsupportedError(f"{fields.path}: `quantization_mode` `{printable(mode)}` is not supported")
+    if group.flag("use_rms_norm"):
+        raise UnsupportedError(
+            f"{fields.path}: models with a norm inside every projection (`use_rms_norm`) are not supported"
+        )
+    names = group.values.get("modules_to_not_convert") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise group.error("modules_to_not_convert", "a list of module names was expected")
+    return Quantization(ternary=True, scale_divides=linear_class == "bitlinear", not_converted=tuple(names))
+
+
+def _shown(value: object) -> str:
+    return printable(repr(value), 40)
