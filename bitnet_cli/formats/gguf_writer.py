@@ -18,7 +18,7 @@ from typing import IO
 
 import numpy as np
 
-from bitnet_cli.errors import BitnetError, RepresentationError
+from bitnet_cli.errors import BitnetError, RepresentationError, printable
 from bitnet_cli.formats.gguf_types import DEFAULT_ALIGNMENT, MAGIC, MAX_DIMS, SCALARS, ValueType, tensor_bytes
 
 _VERSION = 3
@@ -252,8 +252,7 @@ def _value(key: str, type_word: str, value: object) -> bytes:
         value_type = ValueType[type_word.upper()]
         return struct.pack("<I", value_type) + _scalar(value_type, value)
     except (KeyError, TypeError, ValueError, OverflowError, struct.error):
-        shown = repr(value)
-        shown = shown if len(shown) <= 60 else shown[:59] + "…"
+        shown = printable(repr(value), 60)
         raise RepresentationError(f"`{key}`: {shown} is not a value of type `{type_word}`") from None
 
 

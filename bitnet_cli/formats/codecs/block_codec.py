@@ -91,9 +91,13 @@ class BlockCodec(ABC):
             RepresentationError: a scale is not finite as f16, because a value is NaN, infinite or very large.
         """
         half = scales.astype("<f2")
-        if not np.isfinite(half).all():
-            raise RepresentationError(f"{self.name} cannot hold NaN, infinity or values this large")
+        self._refuse_infinite(half)
         return half.view(np.uint8).reshape(-1, 2)
+
+    def _refuse_infinite(self, numbers: np.ndarray) -> None:
+        """Raises RepresentationError unless all are finite."""
+        if not np.isfinite(numbers).all():
+            raise RepresentationError(f"{self.name} cannot hold NaN, infinity or values this large")
 
 
 def chunks(n_blocks: int, block: int) -> Iterator[slice]:

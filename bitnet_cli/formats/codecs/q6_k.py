@@ -1,10 +1,10 @@
-"""Q6_K: blocks of 256 values in 210 bytes: 128 bytes of low nibbles, 64 of high bits, 16 int8 sub-scales, f16
-scale d.
+"""Q6_K: blocks of 256 values in 210 bytes: low nibbles (128), high bits (64), 16 int8 sub-scales, f16 scale
+d.
 
-A value is (d * sc) * (q - 32) with q in 0..63 and one sub-scale sc for every 16 values. The encoder looks for
-the sub-scale of least squared error, as ggml's does, among 19 near the one that maps the largest magnitude to
-the end of the codes; then it rounds the scales to what the block can store and the values to what those
-scales give.
+A value is (d * sc) * (q - 32) with q in 0..63 and one sub-scale sc for every 16 values. The encoder tries 19
+sub-scales that put the largest magnitude at 26 to 32.75 on the scale of the codes, takes the one of least
+squared error, and then rounds the scales to what the block can store and the values to what those scales
+give.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from bitnet_cli.formats.gguf_types import GGMLType
 SUB = 16
 """Values that share a sub-scale."""
 _SUBS = 256 // SUB
-# Where the largest magnitude of 16 values is put, on the scale of the codes -32..31.
-_REACHES = tuple(np.float32(32 + step / 10) for step in (0, *range(-9, 0), *range(1, 10)))
+# Where the largest magnitude of 16 values is put. Giving up the outer codes often pays: this range has 5 %
+# less error than the 31.1 to 32.9 that ggml tries, at the same cost; 31 steps or a wider range gain 0.3 %
+# more.
+_REACHES = tuple(np.float32(26 + 3 * step / 8) for step in range(19))
 
 
 class Q6_K(BlockCodec):
@@ -34,7 +36,9 @@ class Q6_K(BlockCodec):
         n = len(values)
         # One sub-block a column: sums over its 16 values become sums of rows, in the same order for any n.
         x = np.ascontiguousarray(values.reshape(-1, SUB).T)
-        scales = _best_scales(x).reshape(n, _SUBS)
+        peaks = _peaks(x)
+        self._refuse_infinite(peaks)
+        scales = _best_scales(x, peaks).reshape(n, _SUBS)
         stored, d = self._stored_scale(scales)
         sub = np.clip(np.rint(scales * inverse(d)[:, None]), -128, 127)
         np.multiply(x, inverse(d[:, None] * sub).reshape(-1), out=x)
@@ -71,17 +75,16 @@ class Q6_K(BlockCodec):
         np.multiply(scales[:, :, None], signed.reshape(n, _SUBS, SUB), out=out.reshape(n, _SUBS, SUB))
 
 
-def _best_scales(x: np.ndarray) -> np.ndarray:
+def _best_scales(x: np.ndarray, peaks: np.ndarray) -> np.ndarray:
     """For each column of float32 [16, m] the scale s that, with codes q of -32..31, makes sum((x - s q)^2)
     smallest.
 
     For given codes the best s is sum(x q) / sum(q q), and it explains sum(x q)^2 / sum(q q) of sum(x x).
     """
-    peak = _peaks(x)
     best = np.full(x.shape[1], -1, np.float32)
     scales = np.zeros(x.shape[1], np.float32)
     q = np.empty_like(x)
-    per_peak = inverse(-peak)
+    per_peak = inverse(-peaks)
     for reach in _REACHES:
         np.multiply(x, reach * per_peak, out=q)
         _rounded(q, q)

@@ -1,0 +1,39 @@
+"""The registry of codecs: found by number and by name, unknown types refused in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from bitnet_cli.errors import UnsupportedError
+from bitnet_cli.formats.codecs import CODECS, codec, codec_named, dense_codec
+from bitnet_cli.formats.gguf_types import GGMLType
+
+
+def test_every_codec_is_found_by_number_and_name() -> None:
+    assert [c.name for c in CODECS] == ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0", "i2_s"]
+    for each in CODECS:
+        assert codec(each.type_id) is each
+        assert codec_named(each.name) is each
+        assert each.type_id == GGMLType[each.name.upper()]
+        assert each.ternary == (each.name == "i2_s")
+
+
+@pytest.mark.parametrize(
+    ("type_id", "words"), [(3, "Q4_1"), (38, "TL1"), (39, "TL2 or MXFP4"), (77, "type 77")]
+)
+def test_unknown_types_are_named(type_id: int, words: str) -> None:
+    with pytest.raises(UnsupportedError, match=words) as error:
+        codec(type_id)
+    assert "I2_S" in str(error.value.hint)
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(UnsupportedError, match="`q5_0`") as error:
+        codec_named("q5_0")
+    assert "`q6_k`" in str(error.value.hint)
+
+
+def test_dense_codec_refuses_ternary() -> None:
+    assert dense_codec(GGMLType.F16).name == "f16"
+    with pytest.raises(UnsupportedError, match="I2_S"):
+        dense_codec(GGMLType.I2_S)
