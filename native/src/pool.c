@@ -60,7 +60,7 @@ static inline void spin_pause(void)
 #endif
 }
 
-/* Spins while the phase is `old`. Returns 1 once it has moved; acquire pairs with the store in move_on. */
+/* Spins while the phase is `old`. Returns 1 once it has moved; acquire pairs with the exchange in move_on. */
 static int spin(bn_pool *pool, unsigned old, unsigned limit)
 {
     for (unsigned i = 0; i < limit; i++) {
@@ -72,7 +72,8 @@ static int spin(bn_pool *pool, unsigned old, unsigned limit)
 }
 
 /* Sleeps while the phase is `old`. The sleeper writes `sleepers` and then reads `phase`; move_on writes `phase` and then
- * reads `sleepers`. All four are sequentially consistent, so at least one of the two sees the other. */
+ * reads `sleepers`. All four are sequentially consistent, so at least one of the two sees the other. Both writes are
+ * read-modify-writes: QEMU runs AArch64's plain stlr before ldar on x86 without the fence in between that they need. */
 static void park(bn_pool *pool, unsigned old)
 {
     pthread_mutex_lock(&pool->mutex);
@@ -87,7 +88,7 @@ static void park(bn_pool *pool, unsigned old)
 static void move_on(bn_pool *pool, unsigned phase)
 {
     atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-    atomic_store_explicit(&pool->phase, phase, memory_order_seq_cst);
+    atomic_exchange_explicit(&pool->phase, phase, memory_order_seq_cst);
     if (atomic_load_explicit(&pool->sleepers, memory_order_seq_cst) > 0) {
         pthread_mutex_lock(&pool->mutex);       /* a sleeper is now either waiting or has yet to look at the phase */
         pthread_cond_broadcast(&pool->moved);

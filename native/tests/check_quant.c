@@ -1,0 +1,110 @@
+/* check_quant.c: the way in and out of the integers: RMSNorm, quantisation, descaling. */
+#include <string.h>
+
+#include "check_kernels.h"
+
+static check_guard guard_x, guard_w, guard_y;
+static scratch master_x, master_w, expected_y;
+
+static check_place place_of(size_t turn)
+{
+    return turn % 4 == 3 ? CHECK_AT_START : CHECK_AT_END;
+}
+
+static void check_one_rmsnorm(const target *t, size_t n, float_pattern pattern, float eps, int in_place,
+                              check_place place)
+{
+    check_case("%s %s: n %zu, %s, eps %g, in place %d, place %d", t->kernel, t->isa, n, float_pattern_name(pattern),
+               (double)eps, in_place, (int)place);
+    size_t bytes = n * sizeof(float);
+    float *x0 = scratch_get(&master_x, bytes), *w0 = scratch_get(&master_w, bytes);
+    float *expected = scratch_get(&expected_y, bytes);
+    fill_floats(x0, n, pattern);
+    fill_floats(w0, n, check_below(8) ? FLOATS_UNIFORM : FLOATS_BITS);
+    bn_rmsnorm_f32__scalar(x0, w0, n, eps, expected);
+
+    float *x = check_copy(&guard_x, x0, bytes, sizeof *x, place), *w = check_copy(&guard_w, w0, bytes, sizeof *w, place);
+    float *y = in_place ? x : check_alloc(&guard_y, bytes, sizeof *y, place);
+    TARGET_FN(t, rmsnorm_f32)(x, w, n, eps, y);
+    check(check_same_floats(y, expected, n), "y differs from the reference");
+    check(check_surroundings(in_place ? &guard_x : &guard_y), "wrote outside of y");
+    check(memcmp(w, w0, bytes) == 0 && (in_place || memcmp(x, x0, bytes) == 0), "changed its inputs");
+}
+
+static void check_rmsnorm(const target *t)
+{
+    size_t turn = 0, n;
+    for (size_t index = 1; element_count(index, t->quick, &n) == 0; index++)
+        for (int pattern = 0; pattern < FLOATS_COUNT; pattern++, turn++)
+            check_one_rmsnorm(t, n, (float_pattern)pattern, turn % 5 ? 1e-5f : 0.0f, turn % 3 == 2, place_of(turn));
+}
+
+static void check_one_quant(const target *t, size_t n, float_pattern pattern, check_place place)
+{
+    check_case("%s %s: n %zu, %s, place %d", t->kernel, t->isa, n, float_pattern_name(pattern), (int)place);
+    float *x0 = scratch_get(&master_x, n * sizeof(float));
+    int8_t *expected = scratch_get(&expected_y, n);
+    fill_floats(x0, n, pattern);
+    float scale0;
+    int32_t sum0;
+    bn_quant_i8__scalar(x0, n, expected, &scale0, &sum0);
+
+    struct { float scale; int32_t sum; } *results = check_alloc(&guard_w, sizeof *results, sizeof(float), place);
+    float *x = check_copy(&guard_x, x0, n * sizeof *x, sizeof *x, place);
+    int8_t *q = check_alloc(&guard_y, n, 1, place);
+    TARGET_FN(t, quant_i8)(x, n, q, &results->scale, &results->sum);
+    check(memcmp(q, expected, n) == 0, "q differs from the reference");
+    check(check_same_floats(&results->scale, &scale0, 1), "the scale differs from the reference");
+    check(results->sum == sum0, "the sum differs from the reference");
+    check(check_surroundings(&guard_y) && check_surroundings(&guard_w), "wrote outside of its outputs");
+    check(memcmp(x, x0, n * sizeof *x) == 0, "changed its input");
+}
+
+static void check_quant(const target *t)
+{
+    size_t turn = 0, n;
+    for (size_t index = 0; element_count(index, t->quick, &n) == 0; index++)
+        for (int pattern = 0; pattern < FLOATS_COUNT; pattern++)
+            check_one_quant(t, n, (float_pattern)pattern, place_of(turn++));
+}
+
+static void check_one_descale(const target *t, size_t n, float s, float scale, int add, check_place place)
+{
+    check_case("%s %s: n %zu, s %g, scale %g, add %d, place %d", t->kernel, t->isa, n, (double)s, (double)scale, add,
+               (int)place);
+    int32_t *sums0 = scratch_get(&master_x, n * sizeof(int32_t));
+    float *y0 = scratch_get(&master_w, n * sizeof(float)), *expected = scratch_get(&expected_y, n * sizeof(float));
+    /* As large as 2^22 cols make them, so that not every sum is a float. */
+    for (size_t i = 0; i < n; i++)
+        sums0[i] = (int32_t)check_below(1u << 31) - (1 << 30);
+    int32_t q_sum = (int32_t)check_below(1u << 30) - (1 << 29);
+    if (check_below(4) == 0)
+        for (size_t i = 0; i < n; i++)
+            sums0[i] = q_sum;           /* +0, or -0 by a negative scale */
+    fill_floats(y0, n, (float_pattern)check_below(FLOATS_COUNT));
+    memcpy(expected, y0, n * sizeof *expected);
+    bn_descale_f32__scalar(sums0, n, q_sum, s, scale, add, expected);
+
+    int32_t *sums = check_copy(&guard_x, sums0, n * sizeof *sums, sizeof *sums, place);
+    float *y = check_copy(&guard_y, y0, n * sizeof *y, sizeof *y, place);
+    TARGET_FN(t, descale_f32)(sums, n, q_sum, s, scale, add, y);
+    check(check_same_floats(y, expected, n), "y differs from the reference");
+    check(check_surroundings(&guard_y), "wrote outside of y");
+    check(memcmp(sums, sums0, n * sizeof *sums) == 0, "changed its input");
+}
+
+static void check_descale(const target *t)
+{
+    static const float s[] = {63.5f, 1.0f, 127.0f / 1e-5f, 1e-37f, 0.0f};
+    static const float scales[] = {0.8125f, -1.9f, 0.0f, 1e30f, 1e-40f};
+    size_t turn = 0, n;
+    for (size_t index = 0; element_count(index, t->quick, &n) == 0; index++)
+        for (size_t i = 0; i < COUNT_OF(s); i++)
+            for (size_t j = 0; j < COUNT_OF(scales); j++, turn++)
+                check_one_descale(t, n, s[i], scales[j], turn % 2, place_of(turn));
+}
+
+const kernel_check quant_checks[] = {{"rmsnorm_f32", check_rmsnorm},
+                                     {"quant_i8", check_quant},
+                                     {"descale_f32", check_descale},
+                                     {NULL, NULL}};
