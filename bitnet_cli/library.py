@@ -79,7 +79,11 @@ class BitNetModel:
     """A ternary model ready to generate. Make one with `from_pretrained`."""
 
     def __init__(
-        self, model: Model, tokenizer: Tokenizer, chat_template: ChatTemplate | None, context_length: int | None
+        self,
+        model: Model,
+        tokenizer: Tokenizer,
+        chat_template: ChatTemplate | None,
+        context_length: int | None,
     ) -> None:
         self._model = model
         self.tokenizer = tokenizer

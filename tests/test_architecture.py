@@ -84,5 +84,7 @@ def test_libraries_stay_in_their_room(path: Path) -> None:
 
 def test_a_planted_upward_import_is_seen(tmp_path: Path) -> None:
     planted = tmp_path / "planted.py"
-    planted.write_text("def f():\n    from bitnet_cli.cli.output import out\n    import typer\n    return out, typer\n")
+    planted.write_text(
+        "def f():\n    from bitnet_cli.cli.output import out\n    import typer\n    return out, typer\n"
+    )
     assert {"bitnet_cli.cli.output", "typer"} <= imports_of(planted)

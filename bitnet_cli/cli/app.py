@@ -38,7 +38,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """Ternary (1.58-bit) language models on ordinary CPUs."""
 
@@ -61,7 +63,9 @@ def main(args: list[str] | None = None) -> int:
         if explanation is None or os.environ.get("BITNET_DEBUG"):
             if os.environ.get("BITNET_DEBUG"):
                 raise
-            out.error(f"unexpected {type(error).__name__}: {error}", "this is a defect; BITNET_DEBUG=1 shows where")
+            out.error(
+                f"unexpected {type(error).__name__}: {error}", "this is a defect; BITNET_DEBUG=1 shows where"
+            )
             return 1
         out.error(explanation.message, explanation.hint)
         return explanation.exit_code

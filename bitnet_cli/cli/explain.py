@@ -33,7 +33,9 @@ def explain(error: BaseException) -> Explanation | None:
     if isinstance(error, OSError):
         return _os_error(error)
     if isinstance(error, MemoryError):
-        return Explanation("not enough memory", "close other programs, or use a smaller model or context (`-c`)", FAILED)
+        return Explanation(
+            "not enough memory", "close other programs, or use a smaller model or context (`-c`)", FAILED
+        )
     if isinstance(error, UnicodeDecodeError):
         return Explanation("the input is not UTF-8 text", "convert it with `iconv -t UTF-8`", FAILED)
     return None
@@ -50,7 +52,11 @@ def _os_error(error: OSError) -> Explanation:
     name = os.fspath(error.filename) if error.filename is not None else ""
     name = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
     if error.errno == errno.ENOSPC:
-        return Explanation(f"the disk is full{': ' + name if name else ''}", "free some space, or write elsewhere with `-o`", FAILED)
+        return Explanation(
+            f"the disk is full{': ' + name if name else ''}",
+            "free some space, or write elsewhere with `-o`",
+            FAILED,
+        )
     known = {
         errno.ENOENT: (f"no such file: {name}", "check the path"),
         errno.EACCES: (f"no permission: {name}", "check the file's owner and mode"),
@@ -58,5 +64,7 @@ def _os_error(error: OSError) -> Explanation:
         errno.ENOTDIR: (f"{name} is not a directory", "check the path"),
         errno.EROFS: (f"the file system is read-only: {name}", "write elsewhere with `-o`"),
     }
-    message, hint = known.get(error.errno or 0, (f"{error.strerror or error}{': ' + name if name else ''}", None))
+    message, hint = known.get(
+        error.errno or 0, (f"{error.strerror or error}{': ' + name if name else ''}", None)
+    )
     return Explanation(message, hint, FAILED)

@@ -15,17 +15,28 @@ def _set_json(value: bool) -> bool:
     return value
 
 
-JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON value to stdout.", callback=_set_json, is_eager=True)]
+JsonOpt = Annotated[
+    bool, typer.Option("--json", help="Print one JSON value to stdout.", callback=_set_json, is_eager=True)
+]
 ModelOpt = Annotated[
     Path | None,
     typer.Option("-m", "--model", metavar="FILE", help="GGUF file. Default: the small built-in story model."),
 ]
 ThreadsOpt = Annotated[
-    int | None, typer.Option("-t", "--threads", metavar="N", help="Threads. Default: the physical cores.", show_default=False)
+    int | None,
+    typer.Option(
+        "-t", "--threads", metavar="N", help="Threads. Default: the physical cores.", show_default=False
+    ),
 ]
 ContextOpt = Annotated[
     int | None,
-    typer.Option("-c", "--ctx-size", metavar="N", help="Context in tokens. Default: the model's, at most 4096.", show_default=False),
+    typer.Option(
+        "-c",
+        "--ctx-size",
+        metavar="N",
+        help="Context in tokens. Default: the model's, at most 4096.",
+        show_default=False,
+    ),
 ]
 IsaOpt = Annotated[
     str | None,

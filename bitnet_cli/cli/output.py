@@ -63,12 +63,16 @@ class Output:
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """A table to stdout. Columns whose cells all begin with a digit or sign are set flush right."""
         lines = [tuple(str(cell) for cell in row) for row in rows]
-        numeric = [all(row[i][:1] in "0123456789-+" for row in lines) and bool(lines) for i in range(len(columns))]
+        numeric = [
+            all(row[i][:1] in "0123456789-+" for row in lines) and bool(lines) for i in range(len(columns))
+        ]
         widths = [max(len(row[i]) for row in [tuple(columns), *lines]) for i in range(len(columns))]
         if title:
             self.data(_paint(title, "1", sys.stdout))
         for row in [tuple(columns), *lines]:
-            cells = (c.rjust(w) if right else c.ljust(w) for c, w, right in zip(row, widths, numeric, strict=True))
+            cells = (
+                c.rjust(w) if right else c.ljust(w) for c, w, right in zip(row, widths, numeric, strict=True)
+            )
             self.data("  ".join(cells).rstrip())
 
     @contextmanager
@@ -135,7 +139,9 @@ def _bar(unit: str) -> RichProgress:
         TransferSpeedColumn,
     )
 
-    amount = [DownloadColumn(), TransferSpeedColumn()] if unit == "B" else [MofNCompleteColumn(), TextColumn(unit)]
+    amount = (
+        [DownloadColumn(), TransferSpeedColumn()] if unit == "B" else [MofNCompleteColumn(), TextColumn(unit)]
+    )
     columns = [TextColumn("{task.description}"), BarColumn(bar_width=None), *amount, TimeRemainingColumn()]
     return Progress(*columns, console=Console(stderr=True), transient=True)
 

@@ -155,7 +155,10 @@ class Model:
     def weight_bytes(self) -> int:
         """Memory that one decoded token reads: all ternary matrices and the head."""
         return self.head.data.nbytes + sum(
-            mat.n_bytes for layer in self.layers for mat in vars(layer).values() if isinstance(mat, TernaryMatrix)
+            mat.n_bytes
+            for layer in self.layers
+            for mat in vars(layer).values()
+            if isinstance(mat, TernaryMatrix)
         )
 
 
@@ -189,12 +192,19 @@ class _Tensors:
         info = self.reader.tensors.get(name)
         if info is None:
             raise FormatError(
-                "the file has no such tensor", path=self.reader.path, tensor=name, hint="`bitnet inspect` lists what it has"
+                "the file has no such tensor",
+                path=self.reader.path,
+                tensor=name,
+                hint="`bitnet inspect` lists what it has",
             )
         if shape and info.shape != shape:
-            raise FormatError(f"expected the shape {shape}, found {info.shape}", path=self.reader.path, tensor=name)
+            raise FormatError(
+                f"expected the shape {shape}, found {info.shape}", path=self.reader.path, tensor=name
+            )
         if not shape and len(info.shape) != 2:
-            raise FormatError(f"expected a matrix, found the shape {info.shape}", path=self.reader.path, tensor=name)
+            raise FormatError(
+                f"expected a matrix, found the shape {info.shape}", path=self.reader.path, tensor=name
+            )
         self.left.discard(name)
         return info
 
@@ -202,7 +212,9 @@ class _Tensors:
         """A norm's weights, float32 [n]."""
         info = self.info(name, n)
         if info.type not in (GGMLType.F32, GGMLType.F16, GGMLType.BF16):
-            raise UnsupportedError(f"{self.reader.path}: `{name}` of type {type_name(info.type)} is not supported for a norm")
+            raise UnsupportedError(
+                f"{self.reader.path}: `{name}` of type {type_name(info.type)} is not supported for a norm"
+            )
         values = np.array(codec(info.type).decode(self.reader.data(name), info.shape), np.float32)
         if not np.isfinite(values).all():
             raise FormatError("a norm has weights that are not finite", path=self.reader.path, tensor=name)
@@ -229,7 +241,9 @@ class _Tensors:
         n_codes = rows * cols // 4
         scale = float(data[n_codes : n_codes + 4].view("<f4")[0])
         if cols % 128 or not np.isfinite(scale):
-            raise FormatError(f"scale {scale} or width {cols} is not possible in I2_S", path=self.reader.path, tensor=name)
+            raise FormatError(
+                f"scale {scale} or width {cols} is not possible in I2_S", path=self.reader.path, tensor=name
+            )
         try:
             mat = TernaryMatrix.from_i2_s(self.ctx, data[:n_codes], rows, cols, scale)
         except NotTernaryError:
@@ -246,7 +260,8 @@ class _Tensors:
         if self.left:
             some = ", ".join(f"`{name}`" for name in sorted(self.left)[:3])
             raise UnsupportedError(
-                f"{self.reader.path}: {len(self.left)} tensors are not part of this architecture as this version knows it: {some}"
+                f"{self.reader.path}: {len(self.left)} tensors are not part of this architecture as this version knows "
+                f"it: {some}"
             )
 
 
@@ -259,13 +274,19 @@ class _Keys:
     def count(self, key: str, default: int | None = None, limit: int = 1 << 24) -> int:
         value = self._get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
-            raise FormatError(f"expected a count from 1 to {limit}, found {value!r}", path=self.path, tensor=f"{self.prefix}.{key}")
+            raise FormatError(
+                f"expected a count from 1 to {limit}, found {value!r}",
+                path=self.path,
+                tensor=f"{self.prefix}.{key}",
+            )
         return value
 
     def positive(self, key: str, default: float | None = None) -> float:
         value = self._get(key, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
-            raise FormatError(f"expected a positive number, found {value!r}", path=self.path, tensor=f"{self.prefix}.{key}")
+            raise FormatError(
+                f"expected a positive number, found {value!r}", path=self.path, tensor=f"{self.prefix}.{key}"
+            )
         return float(value)
 
     def _get(self, key: str, default: object) -> object:

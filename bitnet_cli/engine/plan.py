@@ -70,7 +70,9 @@ def write_plan(model: Model, n_ctx: int) -> list[Op]:
 
 def rope_tables(c: ModelConfig, n_ctx: int) -> tuple[np.ndarray, np.ndarray]:
     """cos and sin of position * theta^(-2i/n_rot), float32 [n_ctx, n_rot/2]; the angle in float32 as in transformers."""
-    inverse = np.float32(1) / np.power(c.rope_theta, np.arange(0, c.n_rot, 2, dtype=np.float64) / c.n_rot).astype(np.float32)
+    inverse = np.float32(1) / np.power(
+        c.rope_theta, np.arange(0, c.n_rot, 2, dtype=np.float64) / c.n_rot
+    ).astype(np.float32)
     angle = (np.arange(n_ctx, dtype=np.float32)[:, None] * inverse[None, :]).astype(np.float64)
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 
@@ -80,7 +82,13 @@ def rope_tables(c: ModelConfig, n_ctx: int) -> tuple[np.ndarray, np.ndarray]:
 
 def embed(model: Model) -> Op:
     e = model.embedding
-    return {"kind": lib.BN_OP_EMBED, "out": (Buf.x,), "dense_type": e.type, "dense": e.data, "dense_rows": e.rows}
+    return {
+        "kind": lib.BN_OP_EMBED,
+        "out": (Buf.x,),
+        "dense_type": e.type,
+        "dense": e.data,
+        "dense_rows": e.rows,
+    }
 
 
 def quant(source: Buf, out: Buf, weight: np.ndarray | None, eps: float) -> Op:
@@ -105,7 +113,14 @@ def kv_store(c: ModelConfig, layer: int) -> Op:
 
 def attention(c: ModelConfig, layer: int) -> Op:
     scale = float(np.float32(1) / np.sqrt(np.float32(c.head_dim)))
-    return {"kind": lib.BN_OP_ATTENTION, "in": Buf.q, "out": (Buf.a,), "layer": layer, "scale": scale, **_heads(c)}
+    return {
+        "kind": lib.BN_OP_ATTENTION,
+        "in": Buf.q,
+        "out": (Buf.a,),
+        "layer": layer,
+        "scale": scale,
+        **_heads(c),
+    }
 
 
 def glu(c: ModelConfig) -> Op:

@@ -36,7 +36,9 @@ class Session:
         if context_length is None:
             context_length = min(longest, DEFAULT_CONTEXT)
         if not 1 <= context_length <= longest:
-            raise UsageError(f"the context must be 1 to {longest} tokens for this model, not {context_length}")
+            raise UsageError(
+                f"the context must be 1 to {longest} tokens for this model, not {context_length}"
+            )
         c = model.config
         self.model = model
         self.context_length = context_length
@@ -44,7 +46,9 @@ class Session:
         """The tokens in the cache, in order; their number is the next position."""
         self._kv = KVCache(c.n_layers, c.n_kv_heads, c.head_dim, context_length)
         self._max_batch = min(max_batch, context_length)
-        self.plan = Plan(model.ctx, write_plan(model, context_length), buffers(c), context_length, self._max_batch)
+        self.plan = Plan(
+            model.ctx, write_plan(model, context_length), buffers(c), context_length, self._max_batch
+        )
 
     @property
     def free(self) -> int:

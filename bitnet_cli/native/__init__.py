@@ -46,7 +46,8 @@ class Isa:
 def isas() -> list[Isa]:
     """The instruction sets compiled in, weakest (`scalar`) first."""
     return [
-        Isa(ffi.string(lib.bn_isa_name(i)).decode(), bool(lib.bn_isa_supported(i))) for i in range(lib.bn_isa_count())
+        Isa(ffi.string(lib.bn_isa_name(i)).decode(), bool(lib.bn_isa_supported(i)))
+        for i in range(lib.bn_isa_count())
     ]
 
 
@@ -78,7 +79,9 @@ def count_codes(data: np.ndarray) -> np.ndarray:
         uint64 [4].
     """
     counts = np.zeros(4, np.uint64)
-    lib.bn_count_codes(_pointer(data, np.uint8, "const uint8_t *"), data.nbytes, ffi.from_buffer("uint64_t[]", counts))
+    lib.bn_count_codes(
+        _pointer(data, np.uint8, "const uint8_t *"), data.nbytes, ffi.from_buffer("uint64_t[]", counts)
+    )
     return counts
 
 
@@ -97,9 +100,14 @@ class Context:
         if isa is not None:
             _check_isa(isa)
         if not 1 <= n_threads <= 256:
-            raise UsageError(f"threads must be 1 to 256, not {n_threads}", hint="leave out `-t` to use the physical cores")
+            raise UsageError(
+                f"threads must be 1 to 256, not {n_threads}", hint="leave out `-t` to use the physical cores"
+            )
         handle = ffi.new("bn_ctx **")
-        check(lib.bn_ctx_create(isa.encode() if isa is not None else ffi.NULL, n_threads, handle), "starting the engine")
+        check(
+            lib.bn_ctx_create(isa.encode() if isa is not None else ffi.NULL, n_threads, handle),
+            "starting the engine",
+        )
         self.handle = ffi.gc(handle[0], lib.bn_ctx_free)
         self.isa: str = ffi.string(lib.bn_ctx_isa(self.handle)).decode()
         self.n_threads = n_threads
@@ -123,15 +131,21 @@ class TernaryMatrix:
     def from_trits(cls, ctx: Context, trits: np.ndarray, scale: float) -> TernaryMatrix:
         """From int8 [rows, cols] of -1, 0, +1."""
         rows, cols = trits.shape
-        return cls._pack(ctx, lib.BN_PACK_TRITS, _pointer(trits, np.int8, "const void *"), trits.nbytes, rows, cols, scale)
+        return cls._pack(
+            ctx, lib.BN_PACK_TRITS, _pointer(trits, np.int8, "const void *"), trits.nbytes, rows, cols, scale
+        )
 
     @classmethod
     def from_i2_s(cls, ctx: Context, codes: np.ndarray, rows: int, cols: int, scale: float) -> TernaryMatrix:
         """From the packed codes of an I2_S tensor: uint8 [rows * cols / 4], without the tail that holds the scale."""
-        return cls._pack(ctx, lib.BN_PACK_I2_S, _pointer(codes, np.uint8, "const void *"), codes.nbytes, rows, cols, scale)
+        return cls._pack(
+            ctx, lib.BN_PACK_I2_S, _pointer(codes, np.uint8, "const void *"), codes.nbytes, rows, cols, scale
+        )
 
     @classmethod
-    def _pack(cls, ctx: Context, fmt: int, data: Any, n_bytes: int, rows: int, cols: int, scale: float) -> TernaryMatrix:
+    def _pack(
+        cls, ctx: Context, fmt: int, data: Any, n_bytes: int, rows: int, cols: int, scale: float
+    ) -> TernaryMatrix:
         out = ffi.new("bn_tmat **")
         status = lib.bn_tmat_pack(ctx.handle, fmt, data, n_bytes, rows, cols, scale, out)
         check(status, f"packing a {rows}×{cols} ternary matrix")
@@ -140,7 +154,9 @@ class TernaryMatrix:
     def unpack(self) -> np.ndarray:
         """int8 [rows, cols]."""
         trits = np.empty((self.rows, self.cols), np.int8)
-        check(lib.bn_tmat_unpack(self.handle, ffi.from_buffer("int8_t[]", trits)), "unpacking a ternary matrix")
+        check(
+            lib.bn_tmat_unpack(self.handle, ffi.from_buffer("int8_t[]", trits)), "unpacking a ternary matrix"
+        )
         return trits
 
 
@@ -149,7 +165,10 @@ class KVCache:
 
     def __init__(self, n_layers: int, n_kv_heads: int, head_dim: int, n_ctx: int) -> None:
         out = ffi.new("bn_kv **")
-        check(lib.bn_kv_create(n_layers, n_kv_heads, head_dim, n_ctx, out), f"making room for a context of {n_ctx} tokens")
+        check(
+            lib.bn_kv_create(n_layers, n_kv_heads, head_dim, n_ctx, out),
+            f"making room for a context of {n_ctx} tokens",
+        )
         self.handle = ffi.gc(out[0], lib.bn_kv_free)
         self.n_ctx = n_ctx
         self.n_bytes = int(lib.bn_kv_bytes(out[0]))
@@ -160,14 +179,20 @@ class Plan:
 
     Args:
         ctx: threads and kernels.
-        ops: dicts with the fields of `bn_op` (bitnet_api.h); arrays and matrices as Python objects, which the plan keeps alive.
+        ops: dicts with the fields of `bn_op` (bitnet_api.h); arrays and matrices as Python objects, which the plan
+            keeps alive.
         bufs: (kind, width) of each buffer, kind being `lib.BN_BUF_F32` or `lib.BN_BUF_I8`.
         n_ctx: positions, at most.
         max_tokens: tokens of one run, at most.
     """
 
     def __init__(
-        self, ctx: Context, ops: Sequence[dict[str, Any]], bufs: Sequence[tuple[int, int]], n_ctx: int, max_tokens: int
+        self,
+        ctx: Context,
+        ops: Sequence[dict[str, Any]],
+        bufs: Sequence[tuple[int, int]],
+        n_ctx: int,
+        max_tokens: int,
     ) -> None:
         self.ctx = ctx
         self.n_ops = len(ops)
@@ -255,7 +280,10 @@ class Plan:
     def times_ns(self, *, reset: bool = False) -> np.ndarray:
         """Nanoseconds spent in each op since creation or the last reset, uint64 [n_ops]."""
         times = np.zeros(self.n_ops, np.uint64)
-        check(lib.bn_plan_times(self.handle, ffi.from_buffer("uint64_t[]", times), int(reset)), "reading the clock")
+        check(
+            lib.bn_plan_times(self.handle, ffi.from_buffer("uint64_t[]", times), int(reset)),
+            "reading the clock",
+        )
         return times
 
 

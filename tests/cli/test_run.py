@@ -14,9 +14,7 @@ from pathlib import Path
 import pytest
 from tiny_gguf import tiny_model
 
-CHATML = (
-    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
+CHATML = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 GREEDY = ("--temp", "0", "-n", "12")
 
 
@@ -44,7 +42,9 @@ def test_json_is_one_object_and_agrees_with_the_text(bitnet: Callable, tiny_gguf
     assert all(value > 0 for value in got["timings"].values())
 
 
-def test_prompt_from_file_stdin_and_argument_are_the_same(bitnet: Callable, tiny_gguf: Path, tmp_path: Path) -> None:
+def test_prompt_from_file_stdin_and_argument_are_the_same(
+    bitnet: Callable, tiny_gguf: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "prompt.txt"
     file.write_bytes("Grüße\n".encode())
     ran = [
@@ -57,9 +57,13 @@ def test_prompt_from_file_stdin_and_argument_are_the_same(bitnet: Callable, tiny
 
 
 def test_threads_and_isa_do_not_change_the_text(bitnet: Callable, tiny_gguf: Path, isa: str) -> None:
-    base = json.loads(bitnet("run", "-m", tiny_gguf, "Hello", *GREEDY, "--json", "-t", "1", "--isa", "scalar").out)
+    base = json.loads(
+        bitnet("run", "-m", tiny_gguf, "Hello", *GREEDY, "--json", "-t", "1", "--isa", "scalar").out
+    )
     for threads in (1, 2):
-        got = json.loads(bitnet("run", "-m", tiny_gguf, "Hello", *GREEDY, "--json", "-t", threads, "--isa", isa).out)
+        got = json.loads(
+            bitnet("run", "-m", tiny_gguf, "Hello", *GREEDY, "--json", "-t", threads, "--isa", isa).out
+        )
         assert got["isa"] == isa and got["threads"] == threads
         assert got["token_ids"] == base["token_ids"]
 
@@ -73,7 +77,9 @@ def test_isa_from_the_environment(bitnet: Callable, tiny_gguf: Path, monkeypatch
 
 def test_a_seed_repeats_and_is_reported(bitnet: Callable, tiny_gguf: Path) -> None:
     def ids(*args: str) -> list[int]:
-        return json.loads(bitnet("run", "-m", tiny_gguf, "Hello", "-n", "16", "--temp", "1.5", "--json", *args).out)["token_ids"]
+        return json.loads(
+            bitnet("run", "-m", tiny_gguf, "Hello", "-n", "16", "--temp", "1.5", "--json", *args).out
+        )["token_ids"]
 
     assert ids("--seed", "5") == ids("--seed", "5") != ids("--seed", "6")
     first = json.loads(bitnet("run", "-m", tiny_gguf, "Hello", "-n", "16", "--temp", "1.5", "--json").out)
@@ -83,13 +89,17 @@ def test_a_seed_repeats_and_is_reported(bitnet: Callable, tiny_gguf: Path) -> No
 def test_stop_text_is_not_shown(bitnet: Callable, tiny_gguf: Path) -> None:
     text = json.loads(bitnet("run", "-m", tiny_gguf, "Hello", *GREEDY, "--json").out)["text"]
     stop = text[4:6]
-    got = json.loads(bitnet("run", "-m", tiny_gguf, "Hello", *GREEDY, "--json", "--stop", "never", "--stop", stop).out)
+    got = json.loads(
+        bitnet("run", "-m", tiny_gguf, "Hello", *GREEDY, "--json", "--stop", "never", "--stop", stop).out
+    )
     assert got["text"] == text[: text.index(stop)] and got["finish_reason"] == "stop"
 
 
 def test_chat_template_is_used_unless_raw(bitnet: Callable, chat_gguf: Path) -> None:
     def prompt_tokens(*args: str) -> int:
-        return json.loads(bitnet("run", "-m", chat_gguf, "Hello", "-n", "1", "--json", *args).out)["prompt_tokens"]
+        return json.loads(bitnet("run", "-m", chat_gguf, "Hello", "-n", "1", "--json", *args).out)[
+            "prompt_tokens"
+        ]
 
     assert prompt_tokens("--raw") == 6
     assert prompt_tokens() == 1 + len("<|user|>Hello\n<|assistant|>")
@@ -152,7 +162,7 @@ def test_ctrl_c_ends_cleanly_with_130(tiny_gguf: Path) -> None:
     assert process.stdout is not None
     process.stdout.read(1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=30)
     # The model is so quick that it may have finished before the signal arrived; then nothing was interrupted.
     assert (process.returncode, "interrupted" in err) in ((130, True), (0, False))
     assert "Traceback" not in err
@@ -170,6 +180,8 @@ def test_a_reader_that_goes_away_is_no_disaster(tiny_gguf: Path) -> None:
 
 def test_json_under_a_pipe_takes_little_time(tiny_gguf: Path) -> None:
     started = time.monotonic()
-    done = subprocess.run(run_in_shell("-m", tiny_gguf, "Hello", "--json"), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        run_in_shell("-m", tiny_gguf, "Hello", "--json"), capture_output=True, text=True, check=True
+    )
     assert json.loads(done.stdout)["finish_reason"] in ("length", "context", "stop")
     assert time.monotonic() - started < 20

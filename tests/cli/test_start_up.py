@@ -9,7 +9,19 @@ import sys
 
 import pytest
 
-HEAVY = ["numpy", "rich", "tokenizers", "jinja2", "gguf", "safetensors", "huggingface_hub", "asyncio", "pydantic", "_cffi_backend", "bitnet_cli.native._bitnet"]
+HEAVY = [
+    "numpy",
+    "rich",
+    "tokenizers",
+    "jinja2",
+    "gguf",
+    "safetensors",
+    "huggingface_hub",
+    "asyncio",
+    "pydantic",
+    "_cffi_backend",
+    "bitnet_cli.native._bitnet",
+]
 COMMANDS = [["--help"], ["--version"], ["run", "--help"], ["convert", "--help"], ["inspect", "--help"]]
 
 PROBE = """
@@ -22,7 +34,9 @@ print(json.dumps([code, [name for name in {heavy!r} if name in sys.modules]]), f
 
 @pytest.mark.parametrize("args", COMMANDS, ids=" ".join)
 def test_help_imports_nothing_heavy(args: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-c", PROBE.format(heavy=HEAVY), *args], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE.format(heavy=HEAVY), *args], capture_output=True, text=True, check=True
+    )
     code, imported = json.loads(done.stderr)
     assert code == 0
     assert imported == []

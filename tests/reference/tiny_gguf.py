@@ -99,7 +99,11 @@ def tiny_model(
         return (n,), TYPE_F32, random.uniform(0.5, 1.5, n).astype("<f4").tobytes()
 
     def ternary(rows: int, cols: int) -> tuple[tuple[int, ...], int, bytes]:
-        return (cols, rows), TYPE_I2_S, i2_s(random.randint(-1, 2, (rows, cols)), float(random.uniform(0.5, 1.5)))
+        return (
+            (cols, rows),
+            TYPE_I2_S,
+            i2_s(random.randint(-1, 2, (rows, cols)), float(random.uniform(0.5, 1.5))),
+        )
 
     embedding = random.standard_normal((len(vocab), dim)).astype("<f2")
     model.tensors["token_embd.weight"] = ((dim, len(vocab)), TYPE_F16, embedding.tobytes())

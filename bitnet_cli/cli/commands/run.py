@@ -26,19 +26,38 @@ STOPPED = {
 def run(
     prompt: Annotated[str | None, typer.Argument(help="Text to continue. Default: standard input.")] = None,
     model: ModelOpt = None,
-    file: Annotated[Path | None, typer.Option("-f", "--file", metavar="FILE", help="Read the prompt from a file.")] = None,
-    n_predict: Annotated[int, typer.Option("-n", "--n-predict", metavar="N", min=0, help="Most tokens to generate.")] = 512,
+    file: Annotated[
+        Path | None, typer.Option("-f", "--file", metavar="FILE", help="Read the prompt from a file.")
+    ] = None,
+    n_predict: Annotated[
+        int, typer.Option("-n", "--n-predict", metavar="N", min=0, help="Most tokens to generate.")
+    ] = 512,
     threads: ThreadsOpt = None,
     ctx_size: ContextOpt = None,
-    temp: Annotated[float, typer.Option("--temp", help="Temperature; 0 always takes the most likely token.")] = 0.8,
+    temp: Annotated[
+        float, typer.Option("--temp", help="Temperature; 0 always takes the most likely token.")
+    ] = 0.8,
     top_k: Annotated[int, typer.Option("--top-k", help="Choose among the K most likely; 0: all.")] = 40,
-    top_p: Annotated[float, typer.Option("--top-p", help="Choose among the most likely that reach P together.")] = 0.95,
-    min_p: Annotated[float, typer.Option("--min-p", help="Drop tokens below P times the most likely.")] = 0.05,
+    top_p: Annotated[
+        float, typer.Option("--top-p", help="Choose among the most likely that reach P together.")
+    ] = 0.95,
+    min_p: Annotated[
+        float, typer.Option("--min-p", help="Drop tokens below P times the most likely.")
+    ] = 0.05,
     repeat_penalty: Annotated[float, typer.Option("--repeat-penalty", help="Above 1: repeat less.")] = 1.0,
-    seed: Annotated[int | None, typer.Option("-s", "--seed", min=0, help="Random seed. Default: a new one.", show_default=False)] = None,
-    stop: Annotated[list[str] | None, typer.Option("--stop", metavar="TEXT", help="Stop before TEXT; repeatable.")] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Continue the prompt as it is, without the chat template.")] = False,
-    system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System message for the chat template.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("-s", "--seed", min=0, help="Random seed. Default: a new one.", show_default=False),
+    ] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option("--stop", metavar="TEXT", help="Stop before TEXT; repeatable.")
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Continue the prompt as it is, without the chat template.")
+    ] = False,
+    system: Annotated[
+        str | None, typer.Option("--system", metavar="TEXT", help="System message for the chat template.")
+    ] = None,
     isa: IsaOpt = None,
     json: JsonOpt = False,
 ) -> None:

@@ -75,7 +75,9 @@ def test_a_seed_fixes_the_draws_and_they_follow_the_probabilities() -> None:
     np.testing.assert_allclose(shares, [0.1, 0.4, 0.2, 0.3], atol=0.03)
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": -1.0}, {"top_p": 1.5}, {"min_p": -0.1}, {"top_k": -1}, {"repeat_penalty": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": -1.0}, {"top_p": 1.5}, {"min_p": -0.1}, {"top_k": -1}, {"repeat_penalty": 0.0}]
+)
 def test_options_out_of_range(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         Sampling(**wrong)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def expected(tiny_gguf: Path) -> np.ndarray:
 
 def chunks(sizes: list[int]) -> list[list[int]]:
     edges = np.cumsum([0, *sizes])
-    return [IDS[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [IDS[a:b] for a, b in pairwise(edges)]
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
@@ -70,7 +71,13 @@ def test_truncate_forgets_and_the_rest_is_reused(model: Model, expected: np.ndar
 
 @pytest.mark.parametrize(
     ("ids", "message"),
-    [([], "nothing to evaluate"), ([258], "0 to 257"), ([-1], "0 to 257"), ([1 << 40], "0 to 257"), ([1] * 129, "do not fit")],
+    [
+        ([], "nothing to evaluate"),
+        ([258], "0 to 257"),
+        ([-1], "0 to 257"),
+        ([1 << 40], "0 to 257"),
+        ([1] * 129, "do not fit"),
+    ],
 )
 def test_wrong_ids_are_refused_and_change_nothing(model: Model, ids: list[int], message: str) -> None:
     session = Session(model)
@@ -87,7 +94,9 @@ def test_context_out_of_range(model: Model, n_ctx: int) -> None:
 
 def generate(model: Model, n: int, *, n_ctx: int | None = None, eos: frozenset[int] = frozenset(), seed: int = 0,
              sampling: Sampling = GREEDY) -> tuple[list[int], Generation]:  # fmt: skip
-    generation = Generation(Session(model, n_ctx), IDS[:4], sampling, max_new_tokens=n, eos_ids=eos, seed=seed)
+    generation = Generation(
+        Session(model, n_ctx), IDS[:4], sampling, max_new_tokens=n, eos_ids=eos, seed=seed
+    )
     return list(generation), generation
 
 
