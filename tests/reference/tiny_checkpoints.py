@@ -289,6 +289,20 @@ def write_safetensors(path: Path, tensors: dict[str, tuple[str, np.ndarray]]) ->
             f.write(np.ascontiguousarray(data).data)
 
 
+def read_safetensors(path: Path) -> dict[str, tuple[str, np.ndarray]]:
+    """The content of a file that `write_safetensors` wrote, to be changed and written again."""
+    raw = path.read_bytes()
+    start = 8 + int.from_bytes(raw[:8], "little")
+    tensors = {}
+    for name, entry in json.loads(raw[8:start]).items():
+        if name != "__metadata__":
+            first, end = entry["data_offsets"]
+            dtype = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "U8": "u1"}[entry["dtype"]]
+            data = np.frombuffer(raw[start + first : start + end], dtype).reshape(entry["shape"])
+            tensors[name] = (entry["dtype"], data.copy())
+    return tensors
+
+
 def write_shards(directory: Path, tensors: dict[str, tuple[str, np.ndarray]], shards: int) -> None:
     """Write `tensors` as model.safetensors, or dealt in turn over several oddly named files with an index."""
     if shards == 1:
