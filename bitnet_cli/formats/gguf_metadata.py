@@ -180,10 +180,10 @@ def read_metadata(cursor: Cursor, n_keys: int) -> Metadata:
         FormatError: the pairs do not fit into the file, a key comes twice, a type is unknown, arrays are
             nested.
     """
-    room = (cursor.mapping.size - cursor.pos) // _MIN_PAIR_BYTES
-    if n_keys > min(room, MAX_KEYS):
-        limit = min(room, MAX_KEYS)
-        raise cursor.error(f"the header claims {n_keys} metadata keys, {limit} are the most for this file")
+    limit = min((cursor.mapping.size - cursor.pos) // _MIN_PAIR_BYTES, MAX_KEYS)
+    if n_keys > limit:
+        claim = f"the header claims {n_keys} metadata keys"
+        raise cursor.error(f"{claim}, at most {limit} are accepted in this file")
     entries: dict[str, _Entry] = {}
     for _ in range(n_keys):
         start = cursor.pos

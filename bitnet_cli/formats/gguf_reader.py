@@ -221,9 +221,8 @@ def _size(cursor: Cursor, name: str, row: _Row, room: int) -> int:
     if not has_known_size(row.type):
         # Every format spends some bits on a value: a shape beyond that is not one.
         if TensorInfo(name, row.shape, row.type, 0, 0).n_values > room * 64:
-            raise cursor.error(
-                f"{type_name(row.type)} of shape {row.shape} is larger than the file", key=name
-            )
+            what = f"{type_name(row.type)} of shape {row.shape}"
+            raise cursor.error(f"{what} does not fit into {max(room, 0)} bytes", key=name, pos=row.pos)
         return room
     try:
         return tensor_bytes(row.type, row.shape)

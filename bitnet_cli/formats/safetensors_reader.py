@@ -177,12 +177,12 @@ def _read_metadata(path: Path, entries: object) -> dict[str, str]:
 
 
 def _read_tensor(path: Path, name: str, entry: object, data_offset: int) -> STInfo:
+    if not _is_text(name):
+        raise FormatError("the name is not valid Unicode", path=path, tensor=name)
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise FormatError(
             "expected an object with `dtype`, `shape` and `data_offsets`", path=path, tensor=name
         )
-    if not _is_text(name):
-        raise FormatError("the name is not valid Unicode", path=path, tensor=name)
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
         raise FormatError(f"unknown dtype `{printable(str(dtype))}`", path=path, tensor=name)
