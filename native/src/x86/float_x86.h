@@ -1,0 +1,213 @@
+/* float_x86.h: RoPE, attention, softmax and gated activations over groups of 16; included once by each float_<isa>.c. */
+#ifndef BN_FLOAT_X86_H
+#define BN_FLOAT_X86_H
+
+#include "../kernels.h"
+#include "../scalar/exp_scalar.h"
+#include "lanes_x86.h"
+
+/* ---- RoPE ---- */
+
+/* n <= 16 pairs (a[i], b[i]) */
+ALWAYS_INLINE void turn_halves(float *a, float *b, size_t n, const float *cos, const float *sin)
+{
+    group a0 = group_load_up_to(a, n), b0 = group_load_up_to(b, n);
+    group c = group_load_up_to(cos, n), s = group_load_up_to(sin, n);
+    group_store_up_to(a, n, group_sub(group_mul(a0, c), group_mul(b0, s)));
+    group_store_up_to(b, n, group_add(group_mul(a0, s), group_mul(b0, c)));
+}
+
+/* n <= 8 pairs (x[2i], x[2i + 1]) */
+ALWAYS_INLINE void turn_neighbours(float *x, size_t n, const float *cos, const float *sin)
+{
+    group both = group_load_up_to(x, 2 * n), c = group_load_twice(cos, n), s = group_load_twice(sin, n);
+    group_store_up_to(x, 2 * n, group_sub_add(group_mul(both, c), group_mul(group_swap_pairs(both), s)));
+}
+
+void BN_FN(rope_f32)(float *x, size_t n_heads, size_t head_dim, size_t n_rot, int neox, const float *cos,
+                     const float *sin)
+{
+    size_t pairs = n_rot / 2, step = neox ? BN_LANES : BN_LANES / 2;
+    for (size_t h = 0; h < n_heads; h++, x += head_dim)
+        for (size_t i = 0; i < pairs; i += step) {
+            size_t n = pairs - i < step ? pairs - i : step;
+            if (neox)
+                turn_halves(x + i, x + pairs + i, n, cos + i, sin + i);
+            else
+                turn_neighbours(x + 2 * i, n, cos + i, sin + i);
+        }
+}
+
+/* ---- Attention ---- */
+
+enum { POSITIONS = 4 };     /* positions that share one load of the query, with independent sums */
+
+/* The four sums (q . key[p]) * scale. */
+ALWAYS_INLINE __m128 scores_of_4(const float *q, const uint16_t *const key[POSITIONS], size_t head_dim, float scale)
+{
+    size_t whole = head_dim / BN_LANES * BN_LANES, rest = head_dim - whole;
+    group lanes[POSITIONS];
+    UNROLL
+    for (size_t p = 0; p < POSITIONS; p++)
+        lanes[p] = group_set1(0.0f);
+    for (size_t i = 0; i < whole; i += BN_LANES) {
+        group query = group_load(q + i);
+        UNROLL
+        for (size_t p = 0; p < POSITIONS; p++)
+            lanes[p] = group_add_product(lanes[p], query, group_from_f16(key[p] + i));
+    }
+    if (rest > 0) {
+        group query = group_load_tail(q + whole, rest);
+        UNROLL
+        for (size_t p = 0; p < POSITIONS; p++)
+            lanes[p] = group_add_product(lanes[p], query, group_from_f16_tail(key[p] + whole, rest));
+    }
+    return _mm_mul_ps(group_sum_of_each(lanes), _mm_set1_ps(scale));
+}
+
+void BN_FN(attn_qk_f16)(const float *q, const uint16_t *k, size_t n_pos, size_t head_dim, float scale, float *scores)
+{
+    for (size_t pos = 0; pos < n_pos; pos += POSITIONS) {
+        size_t n = n_pos - pos < POSITIONS ? n_pos - pos : POSITIONS;
+        const uint16_t *key[POSITIONS];
+        UNROLL
+        for (size_t p = 0; p < POSITIONS; p++)      /* the last position stands in for those that are missing */
+            key[p] = k + (pos + (p < n ? p : n - 1)) * head_dim;
+        float four[POSITIONS];
+        _mm_storeu_ps(four, scores_of_4(q, key, head_dim, scale));
+        memcpy(scores + pos, four, n * sizeof *scores);
+    }
+}
+
+/* out[16*n] = sum over pos of p[pos] * v[pos][16*n], n <= 4 a constant */
+ALWAYS_INLINE void weigh(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, size_t n, float *out)
+{
+    group sum[4];
+    UNROLL
+    for (size_t g = 0; g < n; g++)
+        sum[g] = group_set1(0.0f);
+    for (size_t pos = 0; pos < n_pos; pos++, v += head_dim) {
+        group weight = group_set1(p[pos]);
+        UNROLL
+        for (size_t g = 0; g < n; g++)
+            sum[g] = group_add_product(sum[g], weight, group_from_f16(v + BN_LANES * g));
+    }
+    UNROLL
+    for (size_t g = 0; g < n; g++)
+        group_store(out + BN_LANES * g, sum[g]);
+}
+
+/* The same for n < 16 values. */
+static void weigh_tail(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, size_t n, float *out)
+{
+    group sum = group_set1(0.0f);
+    for (size_t pos = 0; pos < n_pos; pos++, v += head_dim)
+        sum = group_add_product(sum, group_set1(p[pos]), group_from_f16_tail(v, n));
+    group_store_tail(out, n, sum);
+}
+
+void BN_FN(attn_pv_f16)(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, float *out)
+{
+    size_t d = 0;
+    for (; d + 4 * BN_LANES <= head_dim; d += 4 * BN_LANES)
+        weigh(p, v + d, n_pos, head_dim, 4, out + d);
+    for (; d + BN_LANES <= head_dim; d += BN_LANES)
+        weigh(p, v + d, n_pos, head_dim, 1, out + d);
+    if (d < head_dim)
+        weigh_tail(p, v + d, n_pos, head_dim, head_dim - d, out + d);
+}
+
+/* ---- exp, softmax, gated activations ---- */
+
+/* p * r + c */
+ALWAYS_INLINE group horner(group p, group r, float c)
+{
+    return group_add(group_mul(p, r), group_set1(c));
+}
+
+/* bn_exp, operation for operation. */
+ALWAYS_INLINE group exp_of(group x)
+{
+    group round = group_set1(BN_EXP_ROUND);
+    x = group_min(group_max(x, group_set1(BN_EXP_MIN)), group_set1(BN_EXP_MAX));
+    group n = group_sub(group_add(group_mul(x, group_set1(BN_EXP_LOG2E)), round), round);
+    group r = group_sub(x, group_mul(n, group_set1(BN_EXP_LN2_HI)));
+    r = group_sub(r, group_mul(n, group_set1(BN_EXP_LN2_LO)));
+    group p = group_set1(0x1.a01a02p-13f);
+    p = horner(p, r, 0x1.6c16c2p-10f);
+    p = horner(p, r, 0x1.111112p-7f);
+    p = horner(p, r, 0x1.555556p-5f);
+    p = horner(p, r, 0x1.555556p-3f);
+    p = horner(p, r, 0.5f);
+    p = horner(p, r, 1.0f);
+    p = horner(p, r, 1.0f);
+    group_i32 whole = group_round(n), half = group_i32_half(whole);
+    return group_mul(group_mul(p, group_power_of_2(half)), group_power_of_2(group_i32_sub(whole, half)));
+}
+
+/* Every lane starts from x[0]: if that is a NaN it stays, as in the scalar file, and any other NaN is passed over. A
+ * zero may come out with the other sign, which exp(x - max) does not show. */
+ALWAYS_INLINE float max_of(const float *x, size_t n)
+{
+    group max = group_set1(x[0]);
+    size_t i = 0;
+    for (; i + BN_LANES <= n; i += BN_LANES)
+        max = group_max(group_load(x + i), max);
+    float result = group_largest(max);
+    for (; i < n; i++)
+        result = x[i] > result ? x[i] : result;
+    return result;
+}
+
+void BN_FN(softmax_f32)(float *x, size_t n)
+{
+    size_t whole = n / BN_LANES * BN_LANES, rest = n - whole;
+    group max = group_set1(max_of(x, n)), lanes = group_set1(0.0f);
+    for (size_t i = 0; i < whole; i += BN_LANES) {
+        group e = exp_of(group_sub(group_load(x + i), max));
+        group_store(x + i, e);
+        lanes = group_add(lanes, e);
+    }
+    group tail = group_keep(exp_of(group_sub(group_load_tail(x + whole, rest), max)), rest);
+    group sum = group_set1(group_sum(group_add(lanes, tail)));
+    for (size_t i = 0; i < whole; i += BN_LANES)
+        group_store(x + i, group_div(group_load(x + i), sum));
+    group_store_tail(x + whole, rest, group_div(tail, sum));
+}
+
+ALWAYS_INLINE group relu2_of(group g, group u)
+{
+    group r = group_max(g, group_set1(0.0f));
+    return group_mul(group_mul(r, r), u);
+}
+
+ALWAYS_INLINE group silu_of(group g, group u)
+{
+    return group_mul(group_div(g, group_add(group_set1(1.0f), exp_of(group_neg(g)))), u);
+}
+
+#define BN_GLU(act)                                                                                                    \
+    void BN_FN(glu_##act##_f32)(const float *g, const float *u, size_t n, float *out)                                  \
+    {                                                                                                                  \
+        size_t i = 0;                                                                                                  \
+        for (; i + BN_LANES <= n; i += BN_LANES)                                                                       \
+            group_store(out + i, act##_of(group_load(g + i), group_load(u + i)));                                      \
+        if (i < n)                                                                                                     \
+            group_store_tail(out + i, n - i, act##_of(group_load_tail(g + i, n - i), group_load_tail(u + i, n - i)));  \
+    }
+
+BN_GLU(relu2)
+BN_GLU(silu)
+
+/* ---- f16 ---- */
+
+void BN_FN(f16_from_f32)(const float *x, size_t n, uint16_t *h)
+{
+    size_t i = 0;
+    for (; i + BN_LANES <= n; i += BN_LANES)
+        group_store_f16(h + i, group_load(x + i));
+    if (i < n)
+        group_store_f16_tail(h + i, n - i, group_load_tail(x + i, n - i));
+}
+
+#endif
