@@ -1,0 +1,243 @@
+/* check_library.c: the public API: contexts, ternary matrices, KV caches, plans; right results and refused arguments.
+ *
+ *   check_library [--seed N] [--quick] */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bitnet.h"
+#include "check.h"
+#include "check_plan.h"
+#include "entries.h"
+
+/* ---- Contexts ---- */
+
+/* Name of the strongest ISA up to `isa` that has `kernel`, from kernels.def alone. */
+static const char *strongest(const char *kernel, int32_t isa_index)
+{
+    const char *found = NULL;
+    for (int32_t i = 0; i <= isa_index; i++)
+        for (size_t e = 0; e < bn_n_entries; e++) {
+            static const char *const names[BN_ISA_COUNT] = {"scalar", "avx2",    "avxvnni", "avx512icl",
+                                                            "neon",   "dotprod", "i8mm"};
+            if (bn_isa_supported(i) && strcmp(names[bn_entries[e].isa], bn_isa_name(i)) == 0 &&
+                strcmp(bn_entries[e].kernel, kernel) == 0)
+                found = bn_isa_name(i);
+        }
+    return found;
+}
+
+static void check_contexts(void)
+{
+    bn_ctx *ctx;
+    for (int32_t i = 0; i < bn_isa_count(); i++) {
+        check_case("context for %s", bn_isa_name(i));
+        bn_status status = bn_ctx_create(bn_isa_name(i), 2, &ctx);
+        if (!bn_isa_supported(i)) {
+            check(status == BN_ERR_ISA && !ctx, "an ISA that the CPU lacks is refused");
+            continue;
+        }
+        if (!check(status == BN_OK, "create"))
+            continue;
+        check(strcmp(bn_ctx_isa(ctx), bn_isa_name(i)) == 0, "the context tells its ISA");
+        check(bn_ctx_n_threads(ctx) == 2, "the context tells its threads");
+        for (size_t e = 0; e < bn_n_entries; e++) {
+            const char *kernel = bn_entries[e].kernel, *got = bn_ctx_kernel_isa(ctx, kernel);
+            check_case("%s in a context for %s", kernel, bn_isa_name(i));
+            check(got && strcmp(got, strongest(kernel, i)) == 0, "served by the strongest ISA that has it");
+        }
+        check(bn_ctx_kernel_isa(ctx, "no_such_kernel") == NULL && bn_ctx_kernel_isa(ctx, NULL) == NULL, "unknown kernels");
+        bn_ctx_free(ctx);
+    }
+    check_case("context arguments");
+    check(bn_ctx_create("sse9", 1, &ctx) == BN_ERR_ISA && !ctx, "an unknown ISA");
+    check(bn_ctx_create("", 1, &ctx) == BN_ERR_ISA, "an empty ISA");
+    check(bn_ctx_create(NULL, 0, &ctx) == BN_ERR_ARG, "0 threads");
+    check(bn_ctx_create(NULL, -5, &ctx) == BN_ERR_ARG, "-5 threads");
+    check(bn_ctx_create(NULL, 257, &ctx) == BN_ERR_ARG, "257 threads");
+    check(bn_ctx_create(NULL, 1, NULL) == BN_ERR_ARG, "no result");
+    check(bn_isa_name(-1) == NULL && bn_isa_name(bn_isa_count()) == NULL, "names past the ends");
+    check(!bn_isa_supported(-1) && !bn_isa_supported(bn_isa_count()), "support past the ends");
+    for (int status = -1; status < 8; status++)
+        check(bn_status_str((bn_status)status) && strlen(bn_status_str((bn_status)status)) > 5, "a text for every status");
+    bn_ctx_free(NULL);
+    bn_tmat_free(NULL);
+    bn_kv_free(NULL);
+    bn_plan_free(NULL);
+}
+
+/* ---- Ternary matrices ---- */
+
+static int8_t *random_trits(size_t n)
+{
+    int8_t *trits = malloc(n + 1);
+    for (size_t i = 0; i < n; i++)
+        trits[i] = (int8_t)((int)check_below(3) - 1);
+    return trits;
+}
+
+/* I2_S, layout A, from its description: value i of a block of 128 is in byte i % 32, the first 32 in the top bits. */
+static uint8_t *encode_i2_s(const int8_t *trits, size_t n)
+{
+    uint8_t *codes = calloc(n / 4 + 1, 1);
+    for (size_t i = 0; i < n; i++)
+        codes[i / 128 * 32 + i % 32] |= (uint8_t)((trits[i] + 1) << (6 - i % 128 / 32 * 2));
+    return codes;
+}
+
+static void check_round_trip(bn_ctx *ctx, size_t rows, size_t cols)
+{
+    size_t n = rows * cols;
+    check_case("matrix of %zu rows, %zu cols, %d threads", rows, cols, (int)bn_ctx_n_threads(ctx));
+    int8_t *trits = random_trits(n), *back = malloc(n + 1);
+    bn_tmat *mat = NULL;
+    back[n] = 99;
+    if (check(bn_tmat_pack(ctx, BN_PACK_TRITS, trits, n, rows, cols, 0.5f, &mat) == BN_OK, "pack trits")) {
+        check(bn_tmat_unpack(mat, back) == BN_OK && memcmp(back, trits, n) == 0 && back[n] == 99, "unpacks to the same");
+        check(bn_tmat_rows(mat) == rows && bn_tmat_cols(mat) == cols, "tells its shape");
+        check(bn_tmat_bytes(mat) >= n / 4, "tells its size");
+    }
+    bn_tmat_free(mat);
+    mat = NULL;
+    if (cols % 128 == 0) {
+        uint8_t *codes = encode_i2_s(trits, n), *moved = malloc(n / 4 + 3);
+        memcpy(moved + 3, codes, n / 4);        /* a file's codes may lie anywhere */
+        memset(back, 0, n);
+        if (check(bn_tmat_pack(ctx, BN_PACK_I2_S, moved + 3, n / 4, rows, cols, 0.5f, &mat) == BN_OK, "pack I2_S"))
+            check(bn_tmat_unpack(mat, back) == BN_OK && memcmp(back, trits, n) == 0, "I2_S unpacks to the same");
+        bn_tmat_free(mat);
+        size_t at = check_below(n / 4);
+        codes[at] |= (uint8_t)(3 << check_below(4) * 2);
+        check(bn_tmat_pack(ctx, BN_PACK_I2_S, codes, n / 4, rows, cols, 1.0f, &mat) == BN_ERR_CODE && !mat,
+              "code 3 is refused");
+        free(moved);
+        free(codes);
+    }
+    static const int8_t wrong[] = {2, -2, 3, 127, -128, 65};
+    for (size_t i = 0; i < sizeof wrong; i++) {
+        size_t at = check_below(n);
+        int8_t kept = trits[at];
+        trits[at] = wrong[i];
+        check(bn_tmat_pack(ctx, BN_PACK_TRITS, trits, n, rows, cols, 1.0f, &mat) == BN_ERR_CODE && !mat,
+              "a weight that is no trit is refused");
+        trits[at] = kept;
+    }
+    free(back);
+    free(trits);
+}
+
+static void check_matrix_arguments(bn_ctx *ctx)
+{
+    static int8_t trits[1024];
+    bn_tmat *mat;
+    check_case("matrix arguments");
+    check(bn_tmat_pack(NULL, BN_PACK_TRITS, trits, 1024, 4, 256, 1, &mat) == BN_ERR_ARG, "no context");
+    check(bn_tmat_pack(ctx, BN_PACK_TRITS, NULL, 1024, 4, 256, 1, &mat) == BN_ERR_ARG, "no data");
+    check(bn_tmat_pack(ctx, BN_PACK_TRITS, trits, 1024, 4, 256, 1, NULL) == BN_ERR_ARG, "no result");
+    check(bn_tmat_pack(ctx, BN_PACK_TRITS, trits, 1023, 4, 256, 1, &mat) == BN_ERR_ARG, "too few bytes");
+    check(bn_tmat_pack(ctx, BN_PACK_TRITS, trits, 1025, 4, 256, 1, &mat) == BN_ERR_ARG, "too many bytes");
+    check(bn_tmat_pack(ctx, BN_PACK_TRITS, trits, 0, 0, 256, 1, &mat) == BN_ERR_ARG, "no rows");
+    check(bn_tmat_pack(ctx, BN_PACK_TRITS, trits, 0, 4, 0, 1, &mat) == BN_ERR_ARG, "no cols");
+    check(bn_tmat_pack(ctx, BN_PACK_I2_S, trits, 256, 4, 256, 1, &mat) == BN_OK, "I2_S takes a quarter of the bytes");
+    bn_tmat_free(mat);
+    check(bn_tmat_pack(ctx, BN_PACK_I2_S, trits, 1024, 4, 256, 1, &mat) == BN_ERR_ARG, "I2_S with bytes for trits");
+    check(bn_tmat_pack(ctx, BN_PACK_I2_S, trits, 48, 3, 64, 1, &mat) == BN_ERR_ARG, "I2_S with half a block");
+    check(bn_tmat_pack(ctx, (bn_pack_format)7, trits, 1024, 4, 256, 1, &mat) == BN_ERR_ARG, "an unknown format");
+    size_t huge = (size_t)1 << 62;
+    check(bn_tmat_pack(ctx, BN_PACK_TRITS, trits, 0, huge, 4, 1, &mat) == BN_ERR_ARG, "rows * cols wraps to 0");
+    check(bn_tmat_pack(ctx, BN_PACK_TRITS, trits, huge, huge / 4, 4, 1, &mat) != BN_OK, "more than fits");
+    check(bn_tmat_unpack(NULL, trits) == BN_ERR_ARG, "unpack nothing");
+}
+
+static void check_count(void)
+{
+    static uint8_t data[1001];
+    uint64_t counts[4], expected[4] = {0};
+    check_case("code counts");
+    for (size_t i = 0; i < sizeof data; i++) {
+        data[i] = (uint8_t)check_random();
+        for (unsigned shift = 0; shift < 8; shift += 2)
+            expected[data[i] >> shift & 3]++;
+    }
+    bn_count_codes(data, sizeof data, counts);
+    check(memcmp(counts, expected, sizeof counts) == 0, "each code is counted");
+    bn_count_codes(data, 0, counts);
+    check(counts[0] == 0 && counts[1] == 0 && counts[2] == 0 && counts[3] == 0, "nothing is counted in nothing");
+}
+
+static void check_matrices(void)
+{
+    static const size_t shapes[][2] = {{1, 1},   {1, 3},   {2, 15},   {15, 16},   {16, 17},  {17, 31},  {33, 127}, {1, 128},
+                                       {3, 128}, {16, 64}, {16, 128}, {31, 256},  {48, 640}, {65, 384}, {7, 1000}, {5, 6912},
+                                       {127, 1}, {640, 128}};
+    static const int32_t threads[] = {1, 3, 9};
+    for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
+        bn_ctx *ctx = NULL;
+        check_case("context of %d threads", (int)threads[i]);
+        if (!check(bn_ctx_create(NULL, threads[i], &ctx) == BN_OK, "create"))
+            return;
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+            check_round_trip(ctx, shapes[s][0], shapes[s][1]);
+        check_matrix_arguments(ctx);
+        bn_ctx_free(ctx);
+    }
+    check_count();
+}
+
+/* ---- The rest ---- */
+
+static void check_caches(void)
+{
+    bn_kv *kv;
+    check_case("KV cache arguments");
+    check(bn_kv_create(2, 3, 16, 100, &kv) == BN_OK && bn_kv_bytes(kv) == 2 * 2 * 3 * 16 * 100 * 2, "two sides of f16");
+    bn_kv_free(kv);
+    check(bn_kv_create(0, 3, 16, 100, &kv) == BN_ERR_ARG, "no layers");
+    check(bn_kv_create(2, 0, 16, 100, &kv) == BN_ERR_ARG, "no heads");
+    check(bn_kv_create(2, 3, 0, 100, &kv) == BN_ERR_ARG, "no values");
+    check(bn_kv_create(2, 3, 16, 0, &kv) == BN_ERR_ARG, "no positions");
+    check(bn_kv_create(2, 3, 16, 100, NULL) == BN_ERR_ARG, "no result");
+    size_t big = (size_t)1 << 33;
+    check(bn_kv_create(big, big, 16, 100, &kv) == BN_ERR_ARG, "a size that wraps");
+    check(bn_kv_create(big, 1, 64, (size_t)1 << 24, &kv) != BN_OK, "a size that no machine has");
+}
+
+static void check_row_bytes(void)
+{
+    check_case("bytes of a dense row");
+    check(bn_type_row_bytes(BN_TYPE_F32, 7) == 28 && bn_type_row_bytes(BN_TYPE_F16, 7) == 14 &&
+              bn_type_row_bytes(BN_TYPE_BF16, 7) == 14,
+          "float types");
+    check(bn_type_row_bytes(BN_TYPE_Q8_0, 64) == 68 && bn_type_row_bytes(BN_TYPE_Q4_0, 64) == 36 &&
+              bn_type_row_bytes(BN_TYPE_Q6_K, 512) == 420,
+          "block types");
+    check(bn_type_row_bytes(BN_TYPE_Q8_0, 33) == 0 && bn_type_row_bytes(BN_TYPE_Q4_0, 16) == 0 &&
+              bn_type_row_bytes(BN_TYPE_Q6_K, 128) == 0,
+          "part of a block");
+    check(bn_type_row_bytes((bn_type)3, 256) == 0 && bn_type_row_bytes((bn_type)-1, 256) == 0, "unknown types");
+}
+
+int main(int argc, char **argv)
+{
+    int quick = 0;
+    uint64_t seed = 1;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--quick") == 0) {
+            quick = 1;
+        } else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
+            seed = strtoull(argv[++i], NULL, 10);
+        } else {
+            fprintf(stderr, "usage: %s [--seed N] [--quick]\n", argv[0]);
+            return 2;
+        }
+    }
+    check_begin("check_library", seed);
+    check_contexts();
+    check_matrices();
+    check_caches();
+    check_row_bytes();
+    check_matmuls(quick);
+    check_models(quick);
+    check_plan_arguments(quick);
+    return check_end();
+}

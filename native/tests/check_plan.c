@@ -1,0 +1,185 @@
+/* check_plan.c: what plans compute: the same whichever way it is computed, and what the trits say. */
+#include "check_plan.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check_model.h"
+
+/* Logits of all tokens, evaluated `step` at a time; `wanted` of each step (the last ones) are asked for. */
+static int model_run(model *m, size_t step, size_t wanted, float *logits)
+{
+    for (size_t pos = 0; pos < N_TOKENS; pos += step) {
+        size_t n = N_TOKENS - pos < step ? N_TOKENS - pos : step, n_logits = wanted < n ? wanted : n;
+        if (bn_plan_run(m->plan, m->kv, weights.tokens + pos, n, pos, 0, m->n_ops, logits + (pos + n - n_logits) * VOCAB,
+                        n_logits) != BN_OK)
+            return 0;
+    }
+    return 1;
+}
+
+static int all_finite_and_varied(const float *x, size_t n)
+{
+    int varied = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(x[i]))
+            return 0;
+        varied |= x[i] != x[0];
+    }
+    return varied;
+}
+
+static void check_model(const family *f, const float *expected, const char *isa, int32_t n_threads)
+{
+    static float logits[N_TOKENS * VOCAB];
+    static const size_t steps[] = {N_TOKENS, 1, 2, 3, 4, 7, 16};
+    check_case("model of type %d, act %d, rope %d: %s, %d threads", (int)f->dense, (int)f->act, (int)f->rope, isa,
+               (int)n_threads);
+    model m;
+    if (check(model_open(&m, f, isa, n_threads), "create")) {
+        for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+            check_case("model of type %d, act %d, rope %d: %s, %d threads, %zu tokens at a time", (int)f->dense,
+                       (int)f->act, (int)f->rope, isa, (int)n_threads, steps[i]);
+            memset(logits, 0xff, sizeof logits);
+            check(model_run(&m, steps[i], steps[i], logits), "run");
+            check(memcmp(logits, expected, sizeof logits) == 0, "logits differ from scalar, one thread, one batch");
+        }
+        memset(logits, 0xff, sizeof logits);
+        check(model_run(&m, N_TOKENS, 1, logits), "run for the last logits");
+        size_t last = (N_TOKENS - 1) * VOCAB;
+        check(memcmp(logits + last, expected + last, VOCAB * sizeof *logits) == 0, "the last logits alone");
+        uint64_t times[MAX_OPS], total = 0;
+        check(bn_plan_times(m.plan, times, 1) == BN_OK, "times");
+        for (size_t i = 0; i < m.n_ops; i++)
+            total += times[i];
+        check(total > 0 && bn_plan_times(m.plan, times, 0) == BN_OK && times[1] == 0, "times are counted and reset");
+    }
+    model_close(&m);
+}
+
+void check_models(int quick)
+{
+    static const family families[] = {
+        {BN_ACT_RELU2, BN_ROPE_NEOX, HEAD_DIM, 1, BN_TYPE_F16},  {BN_ACT_SILU, BN_ROPE_NORM, HEAD_DIM, 0, BN_TYPE_Q6_K},
+        {BN_ACT_RELU2, BN_ROPE_NORM, 20, 1, BN_TYPE_BF16},       {BN_ACT_SILU, BN_ROPE_NEOX, 18, 1, BN_TYPE_Q8_0},
+        {BN_ACT_SILU, BN_ROPE_NEOX, HEAD_DIM, 0, BN_TYPE_Q4_0},  {BN_ACT_RELU2, BN_ROPE_NEOX, 2, 1, BN_TYPE_F32}};
+    static float expected[N_TOKENS * VOCAB];
+    draw_weights();
+    for (size_t i = 0; i < (quick ? 2 : sizeof families / sizeof families[0]); i++) {
+        const family *f = &families[i];
+        draw_dense(f->dense);
+        check_case("model of type %d, reference", (int)f->dense);
+        model m;
+        int ok = model_open(&m, f, "scalar", 1) && model_run(&m, N_TOKENS, N_TOKENS, expected);
+        model_close(&m);
+        if (!check(ok, "run") || !check(all_finite_and_varied(expected, N_TOKENS * VOCAB), "logits mean something"))
+            continue;
+        for (int32_t isa = 0; isa < bn_isa_count(); isa++)
+            for (int32_t n_threads = 1; n_threads <= 3 && bn_isa_supported(isa); n_threads++)
+                check_model(f, expected, bn_isa_name(isa), n_threads);
+    }
+}
+
+/* ---- One matrix product ---- */
+
+enum { N_PRODUCTS = 3 };
+
+/* y[row] of each product and token from the trits: an exact integer, then the three float operations of the contract. */
+static int product_is_right(const int8_t *trits, size_t rows, size_t cols, float scale, const bn_buf_view *q,
+                            const float *before, const bn_buf_view *y, size_t n_tokens)
+{
+    for (size_t t = 0; t < n_tokens; t++)
+        for (size_t row = 0; row < rows; row++) {
+            int32_t sum = 0;
+            for (size_t col = 0; col < cols; col++)
+                sum += trits[row * cols + col] * q->i8[t * q->stride + col];
+            float value = ((float)sum / q->scale[t]) * scale;
+            if (before)
+                value = before[t * rows + row] + value;
+            if (memcmp(&value, &y->f32[t * y->stride + row], sizeof value) != 0)
+                return 0;
+        }
+    return 1;
+}
+
+static int quant_is_right(const bn_buf_view *q, size_t cols, size_t n_tokens)
+{
+    for (size_t t = 0; t < n_tokens; t++) {
+        int32_t sum = 0, largest = 0;
+        for (size_t col = 0; col < q->stride; col++) {
+            int32_t value = q->i8[t * q->stride + col];
+            sum += value;
+            largest = abs(value) > largest ? abs(value) : largest;
+            if (col >= cols && value != 0)
+                return 0;
+        }
+        if (sum != q->sum[t] || largest != 127)
+            return 0;
+    }
+    return 1;
+}
+
+static void check_product(bn_ctx *ctx, size_t rows0, size_t cols, size_t n_tokens, int add)
+{
+    check_case("matmul %s: %zu rows, %zu cols, %zu tokens, %d threads, add %d", bn_ctx_isa(ctx), rows0, cols, n_tokens,
+               (int)bn_ctx_n_threads(ctx), add);
+    const size_t rows[N_PRODUCTS] = {rows0, rows0 + 7, 3};
+    bn_buf bufs[2 + N_PRODUCTS] = {{BN_BUF_F32, (int32_t)cols}, {BN_BUF_I8, (int32_t)cols}};
+    int8_t *trits[N_PRODUCTS];
+    bn_tmat *mats[N_PRODUCTS] = {NULL};
+    float *before[N_PRODUCTS], scale = 0.37f;
+    for (size_t m = 0; m < N_PRODUCTS; m++) {
+        bufs[2 + m] = (bn_buf){BN_BUF_F32, (int32_t)rows[m]};
+        before[m] = malloc(n_tokens * rows[m] * sizeof(float));
+        trits[m] = malloc(rows[m] * cols);
+        for (size_t i = 0; i < rows[m] * cols; i++)
+            trits[m][i] = (int8_t)((int)check_below(3) - 1);
+        check(bn_tmat_pack(ctx, BN_PACK_TRITS, trits[m], rows[m] * cols, rows[m], cols, scale, &mats[m]) == BN_OK, "pack");
+    }
+    bn_op ops[2] = {quant_of(0, 1, 0), matmul_of(1, N_PRODUCTS, mats, 2, 3, 4)};
+    ops[1].add = add;
+    bn_plan *plan = NULL;
+    bn_buf_view x, q, y[N_PRODUCTS];
+    if (check(bn_plan_create(ctx, ops, 2, bufs, 2 + N_PRODUCTS, 32, 32, &plan) == BN_OK, "create")) {
+        check(bn_plan_buf(plan, 0, &x) == BN_OK && bn_plan_buf(plan, 1, &q) == BN_OK && x.f32 && !x.i8 && q.i8 && !q.f32 &&
+                  x.stride == cols && q.stride >= cols,
+              "buffer views");
+        for (size_t i = 0; i < n_tokens * cols; i++)
+            x.f32[i] = check_uniform();
+        for (size_t m = 0; m < N_PRODUCTS; m++) {
+            bn_plan_buf(plan, 2 + (int32_t)m, &y[m]);
+            for (size_t i = 0; i < n_tokens * rows[m]; i++)
+                before[m][i] = y[m].f32[i] = check_uniform();
+        }
+        check(bn_plan_run(plan, NULL, NULL, n_tokens, 0, 0, 2, NULL, 0) == BN_OK, "run without tokens, cache and logits");
+        check(quant_is_right(&q, cols, n_tokens), "int8 values, their sums, and zeros behind them");
+        for (size_t m = 0; m < N_PRODUCTS; m++)
+            check(product_is_right(trits[m], rows[m], cols, scale, &q, add ? before[m] : NULL, &y[m], n_tokens),
+                  "product differs from the integers");
+    }
+    bn_plan_free(plan);
+    for (size_t m = 0; m < N_PRODUCTS; m++) {
+        bn_tmat_free(mats[m]);
+        free(trits[m]);
+        free(before[m]);
+    }
+}
+
+void check_matmuls(int quick)
+{
+    static const size_t shapes[][2] = {{33, 640}, {1, 1}, {5, 3}, {16, 16}, {17, 100}, {100, 129}, {63, 257}, {130, 64}};
+    static const size_t token_counts[] = {5, 1, 2, 3, 4, 17, 32};
+    static const int32_t thread_counts[] = {1, 2, 5};
+    for (int32_t isa = 0; isa < bn_isa_count(); isa++)
+        for (size_t i = 0; bn_isa_supported(isa) && i < 3; i++) {
+            bn_ctx *ctx = NULL;
+            check_case("matmul context %s", bn_isa_name(isa));
+            if (!check(bn_ctx_create(bn_isa_name(isa), thread_counts[i], &ctx) == BN_OK, "create"))
+                continue;
+            for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s += quick ? 4 : 1)
+                for (size_t t = 0; t < sizeof token_counts / sizeof token_counts[0]; t += quick ? 3 : 1)
+                    check_product(ctx, shapes[s][0], shapes[s][1], token_counts[t], (int)(s + t) % 2);
+            bn_ctx_free(ctx);
+        }
+}

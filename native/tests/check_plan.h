@@ -1,0 +1,12 @@
+/* check_plan.h: the part of check_library that plays plans. */
+#ifndef BN_CHECK_PLAN_H
+#define BN_CHECK_PLAN_H
+
+/* The same logits from every ISA, number of threads and split of the tokens. */
+void check_models(int quick);
+/* One quantised matrix product against plain integer arithmetic on the trits. */
+void check_matmuls(int quick);
+/* Wrong plans and wrong runs are refused; whatever is not refused runs without harm. */
+void check_plan_arguments(int quick);
+
+#endif
