@@ -46,7 +46,7 @@ class Checkpoint:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        if not directory.is_dir():
+        if not os.path.isdir(directory):
             raise BitnetError(
                 f"{directory} is not a directory",
                 hint="`bitnet convert` takes a directory with config.json and *.safetensors files",
@@ -170,7 +170,7 @@ class Checkpoint:
                     path=index,
                 )
             path = self.directory / file_name
-            if not path.exists():
+            if not os.path.exists(path):
                 raise FormatError("the shard is missing", path=path, hint="download the checkpoint again")
             self._files[file_name] = SafetensorsFile(path)
         return self._files[file_name]
@@ -188,7 +188,7 @@ class Checkpoint:
 
 def model_name(directory: Path) -> str:
     """What to call a model: the repository's name inside a hub cache, else the directory's."""
-    path = directory.resolve()
+    path = Path(os.path.realpath(directory))
     if path.parent.name == "snapshots" and path.parent.parent.name.startswith("models--"):
         return path.parent.parent.name.split("--")[-1]
     return path.name or "model"

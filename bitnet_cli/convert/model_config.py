@@ -24,6 +24,7 @@ _ARCHITECTURES = {
 _BITNET_CLASS = "bitnetforcausallm"
 _MAX_SIZE = 1 << 24
 _MAX_LAYERS = 1 << 12
+_MAX_TOKENS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def read_config(config: Mapping[str, Any], path: Path) -> ModelConfig:
         n_heads=heads,
         n_kv_heads=kv_heads,
         head_dim=_head_dim(fields, arch, hidden, heads),
-        vocab_size=fields.size("vocab_size"),
+        vocab_size=fields.size("vocab_size", _MAX_TOKENS),
         context_length=fields.size("max_position_embeddings", 1 << 31),
         rms_norm_eps=fields.positive("rms_norm_eps"),
         rope_theta=_rope_theta(fields),

@@ -66,7 +66,7 @@ def convert(
     started = time.monotonic()
     if os.path.lexists(out) and not overwrite:
         raise BitnetError(f"{out} exists already", hint="add `--force` to replace it")
-    if out.is_dir():
+    if os.path.isdir(out):
         raise BitnetError(f"{out} is a directory", hint="name a file: `-o FILE`")
     with Checkpoint(src) as checkpoint:
         plan = plan_conversion(checkpoint, embed_type, ternarize=ternarize)

@@ -86,7 +86,8 @@ def _verify_dense(
     data, row_bytes = file.data(tensor.name), codec.n_bytes((cols,))
     for start, stop in row_blocks(rows, cols):
         found = codec.decode(data[start * row_bytes : stop * row_bytes], (stop - start, cols))
-        error = float(np.abs(found - plan.checkpoint.float_rows(name, start, stop)).max(initial=0.0))
+        with np.errstate(invalid="ignore"):  # A damaged value may be infinite; NaN is not <= max_error either.
+            error = float(np.abs(found - plan.checkpoint.float_rows(name, start, stop)).max(initial=0.0))
         if not error <= max_error:
             raise _difference(file.path, tensor, f"rows {start} to {stop - 1} are off by {error:.3g}")
         done(info.n_bytes * stop // rows - info.n_bytes * start // rows, tensor.name)

@@ -130,7 +130,10 @@ def sentencepiece_model() -> bytes:
 
 
 def sentencepiece_json() -> dict:
-    """The same vocabulary as `tokenizer.json`: BPE with byte fallback behind the ▁ normalizer."""
+    """The same vocabulary as `tokenizer.json`: BPE with byte fallback behind the ▁ normalizer.
+
+    The merges are all splits of each piece, best piece first, as the converter of transformers lists them.
+    """
     vocab = {text: i for i, (text, _, _) in enumerate(sentencepiece_pieces())}
     added = [
         {
@@ -177,7 +180,12 @@ def sentencepiece_json() -> dict:
             "byte_fallback": True,
             "ignore_merges": False,
             "vocab": vocab,
-            "merges": [[a, b] for a, b in word_merges("▁")],
+            "merges": [
+                [text[:i], text[i:]]
+                for text, _, kind in sentencepiece_pieces()
+                for i in range(1, len(text))
+                if kind == 1 and text[:i] in vocab and text[i:] in vocab
+            ],
         },
     }
 
