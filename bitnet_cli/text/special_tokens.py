@@ -26,6 +26,10 @@ class SpecialTokens:
         """The id of the special token with exactly this text."""
         return self._ids.get(text)
 
+    def characters(self) -> set[str]:
+        """The characters that the tokens are written with."""
+        return set().union(*self._ids)
+
     def find(self, text: str) -> list[tuple[int, int, int]]:
         """(begin, end, id) of the special tokens in `text`, in order, none overlapping another."""
         found: list[tuple[int, int, int]] = []

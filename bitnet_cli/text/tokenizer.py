@@ -96,6 +96,19 @@ class Tokenizer:
         """The id of the control token with this text, if there is one."""
         return self._control.get(text)
 
+    def control_characters(self) -> set[str]:
+        """The characters that control tokens are written with."""
+        return self._control.characters()
+
+    def special_texts(self) -> dict[str, str]:
+        """The variables that chat templates know some special tokens by."""
+        ids = {
+            "bos_token": self.bos_id,
+            "eos_token": self._vocabulary.eos_id,
+            "unk_token": self._vocabulary.unk_id,
+        }
+        return {name: self.token_text(i) for name, i in ids.items() if i is not None}
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids: their bytes joined, invalid ones as U+FFFD; control tokens have none.
 

@@ -63,6 +63,7 @@ class Vocabulary:
     scores: np.ndarray | None
     """`llama` only: float32 [n], finite."""
     bos_id: int | None
+    eos_id: int | None
     unk_id: int | None
     end_ids: frozenset[int]
     """Tokens that end a generation."""
@@ -94,9 +95,9 @@ class Vocabulary:
         n = len(tokens)
         if n == 0:
             raise FormatError("the vocabulary is empty", tensor="tokenizer.ggml.tokens")
-        bos, eos = (1, 2) if kind == "llama" else (None, None)
-        bos_id = _token_id(meta, "bos", n, bos)
-        ends = {_token_id(meta, "eos", n, eos), _token_id(meta, "eot", n), _token_id(meta, "eom", n)}
+        bos_id = _token_id(meta, "bos", n, 1 if kind == "llama" else None)
+        eos_id = _token_id(meta, "eos", n, 2 if kind == "llama" else None)
+        ends = (eos_id, _token_id(meta, "eot", n), _token_id(meta, "eom", n))
         end_ids = {i for i in ends if i is not None}
         types = _types(meta, n, end_ids | ({bos_id} if bos_id is not None else set()))
         _check_specials(tokens, types)
@@ -105,6 +106,7 @@ class Vocabulary:
             for i in np.flatnonzero(np.isin(types, (TokenType.CONTROL, TokenType.USER_DEFINED)))
             if tokens[i] in END_NAMES
         }
+        unknown: list[int] = np.flatnonzero(types == TokenType.UNKNOWN).tolist()
         self = cls(
             kind=kind,
             tokens=tokens,
@@ -113,9 +115,8 @@ class Vocabulary:
             merges=_strings(meta, "tokenizer.ggml.merges", MAX_MERGES) if kind == "gpt2" else [],
             scores=_scores(meta, n) if kind == "llama" else None,
             bos_id=bos_id,
-            unk_id=_token_id(
-                meta, "unknown", n, next(iter(np.flatnonzero(types == TokenType.UNKNOWN)), None)
-            ),
+            eos_id=eos_id,
+            unk_id=_token_id(meta, "unknown", n, unknown[0] if unknown else None),
             end_ids=frozenset(end_ids),
             add_bos=_flag(meta, "tokenizer.ggml.add_bos_token", add_bos),
             add_space_prefix=_flag(meta, "tokenizer.ggml.add_space_prefix", kind == "llama"),
