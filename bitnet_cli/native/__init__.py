@@ -121,8 +121,10 @@ class Context:
 class TernaryMatrix:
     """An immutable matrix of -1, 0, +1 with one scale, in the layout the kernels read."""
 
-    def __init__(self, handle: Any) -> None:
+    def __init__(self, handle: Any, scale: float) -> None:
         self.handle = ffi.gc(handle, lib.bn_tmat_free)
+        self.scale = scale
+        """What every weight is multiplied by."""
         self.rows = int(lib.bn_tmat_rows(handle))
         self.cols = int(lib.bn_tmat_cols(handle))
         self.n_bytes = int(lib.bn_tmat_bytes(handle))
@@ -149,7 +151,7 @@ class TernaryMatrix:
         out = ffi.new("bn_tmat **")
         status = lib.bn_tmat_pack(ctx.handle, fmt, data, n_bytes, rows, cols, scale, out)
         check(status, f"packing a {rows}×{cols} ternary matrix")
-        return cls(out[0])
+        return cls(out[0], scale)
 
     def unpack(self) -> np.ndarray:
         """int8 [rows, cols]."""

@@ -1,0 +1,248 @@
+"""The forward pass in NumPy: plays the list of ops that `engine/plan.py` writes, as docs/model.md describes them.
+
+Slow and plain, to be trusted at sight. It follows the rules that make floats reproducible (sums over 16 lanes, one
+polynomial for exp, separate multiply and add), so the C player must return the same bits, op by op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bitnet_cli.formats.codecs import codec
+from bitnet_cli.native import lib
+
+Op = dict[str, Any]
+F32 = np.float32
+LANES = 16
+
+
+@dataclass
+class Quantised:
+    """Activations as integers: x is q / s."""
+
+    q: np.ndarray
+    """int8 [n_tokens, width]"""
+    s: np.ndarray
+    """float32 [n_tokens]"""
+
+    @property
+    def sum(self) -> np.ndarray:
+        """int32 [n_tokens]: the sum of each token's q."""
+        return self.q.sum(axis=1, dtype=np.int32)
+
+
+class PlanPlayer:
+    """A list of ops over named buffers, played by NumPy.
+
+    Args:
+        ops: what `engine.plan.write_plan` returns.
+        bufs: (kind, width) of each buffer, what `engine.plan.buffers` returns.
+        n_ctx: positions, at most.
+
+    Attributes:
+        buffers: float32 [n_tokens, width] or `Quantised`, by index; free to be read and replaced between runs.
+        cache: layer -> (keys, values), each float16 [n_kv_heads, n_ctx, head_dim].
+    """
+
+    def __init__(self, ops: Sequence[Op], bufs: Sequence[tuple[int, int]], n_ctx: int) -> None:
+        self.ops = list(ops)
+        self.n_ctx = n_ctx
+        self.cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.buffers: list[Any] = [
+            np.zeros((n_ctx, width), F32)
+            if kind == lib.BN_BUF_F32
+            else Quantised(np.zeros((n_ctx, width), np.int8), np.ones(n_ctx, F32))
+            for kind, width in bufs
+        ]
+        self._play: dict[int, Callable[[Op], None]] = {
+            lib.BN_OP_EMBED: self._embed,
+            lib.BN_OP_NORM: self._norm,
+            lib.BN_OP_QUANT: self._quant,
+            lib.BN_OP_MATMUL: self._matmul,
+            lib.BN_OP_ROPE: self._rope,
+            lib.BN_OP_KV_STORE: self._kv_store,
+            lib.BN_OP_ATTENTION: self._attention,
+            lib.BN_OP_GLU: self._glu,
+            lib.BN_OP_HEAD: self._head,
+        }
+
+    def run(
+        self,
+        tokens: Sequence[int] | np.ndarray,
+        pos: int,
+        n_logits: int = 0,
+        *,
+        first: int = 0,
+        end: int | None = None,
+    ) -> np.ndarray | None:
+        """Plays ops first..end-1 for `tokens` at positions pos...
+
+        Returns:
+            float32 [n_logits, vocabulary] of the last n_logits tokens, or None if no HEAD was played or wanted.
+        """
+        self.tokens, self.pos, self.n_logits = np.asarray(tokens), pos, n_logits
+        self.logits: np.ndarray | None = None
+        for op in self.ops[first:end]:
+            self._play[op["kind"]](op)
+        return self.logits
+
+    def _embed(self, op: Op) -> None:
+        width = self.buffers[op["out"][0]].shape[1]
+        self.buffers[op["out"][0]] = dense_matrix(op, width)[self.tokens]
+
+    def _norm(self, op: Op) -> None:
+        self.buffers[op["out"][0]] = rms_norm(self.buffers[op["in"]], op["weight"], op["eps"])
+
+    def _quant(self, op: Op) -> None:
+        x = self.buffers[op["in"]]
+        if op.get("weight") is not None:
+            x = rms_norm(x, op["weight"], op["eps"])
+        self.buffers[op["out"][0]] = quantise(x)
+
+    def _matmul(self, op: Op) -> None:
+        x = self.buffers[op["in"]]
+        for mat, out in zip(op["mats"], op["out"], strict=True):
+            y = bit_linear(x, mat.unpack(), mat.scale)
+            self.buffers[out] = self.buffers[out] + y if op.get("add") else y
+
+    def _rope(self, op: Op) -> None:
+        at = slice(self.pos, self.pos + len(self.tokens))
+        cos, sin = op["rope_cos"][at], op["rope_sin"][at]
+        for index in (op["in"], op["in2"]):
+            heads = self.buffers[index].reshape(len(self.tokens), -1, op["head_dim"])
+            turned = rope(heads, cos, sin, neox=op["rope"] == lib.BN_ROPE_NEOX)
+            self.buffers[index] = turned.reshape(len(self.tokens), -1)
+
+    def _kv_store(self, op: Op) -> None:
+        shape = (op["n_kv_heads"], self.n_ctx, op["head_dim"])
+        cache = self.cache.setdefault(op["layer"], (np.zeros(shape, np.float16), np.zeros(shape, np.float16)))
+        for index, stored in zip((op["in"], op["in2"]), cache, strict=True):
+            heads = self.buffers[index].reshape(len(self.tokens), op["n_kv_heads"], op["head_dim"])
+            stored[:, self.pos : self.pos + len(self.tokens)] = heads.transpose(1, 0, 2).astype(np.float16)
+
+    def _attention(self, op: Op) -> None:
+        queries = self.buffers[op["in"]].reshape(len(self.tokens), op["n_heads"], op["head_dim"])
+        keys, values = (cached.astype(F32) for cached in self.cache[op["layer"]])
+        group = op["n_heads"] // op["n_kv_heads"]
+        out = np.empty_like(queries)
+        for t in range(len(self.tokens)):
+            n_pos = self.pos + t + 1
+            for head in range(op["n_heads"]):
+                k, v = keys[head // group, :n_pos], values[head // group, :n_pos]
+                out[t, head] = attend(queries[t, head], k, v, F32(op["scale"]))
+        self.buffers[op["out"][0]] = out.reshape(len(self.tokens), -1)
+
+    def _glu(self, op: Op) -> None:
+        act = relu2 if op["act"] == lib.BN_ACT_RELU2 else silu
+        self.buffers[op["out"][0]] = act(self.buffers[op["in"]]) * self.buffers[op["in2"]]
+
+    def _head(self, op: Op) -> None:
+        if self.n_logits:
+            h = self.buffers[op["in"]][-self.n_logits :]
+            w = dense_matrix(op, h.shape[1])
+            self.logits = np.stack([lane_sum(w * row) for row in h])
+
+
+# ---- The operations; x is float32 [..., n] unless said. ----
+
+
+def rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
+    """weight * (x / sqrt(mean(x²) + eps)), the mean over the last axis."""
+    mean = lane_sum(x * x) / F32(x.shape[-1])
+    r = F32(1) / np.sqrt(mean + F32(eps))
+    return weight * (x * r[..., None])
+
+
+def quantise(x: np.ndarray) -> Quantised:
+    """q = round_half_even(x * s), s = 127 / absmax of the token; a row of zeros has s = 127 / 1e-5."""
+    amax = np.maximum(np.abs(x).max(axis=-1), F32(1e-5))
+    s = F32(127) / amax
+    q = np.clip(np.rint(x * s[..., None]), -128, 127).astype(np.int8)
+    return Quantised(q, s)
+
+
+def bit_linear(x: Quantised, trits: np.ndarray, scale: float) -> np.ndarray:
+    """((trits @ q) / s) * scale, the product exact: float32 [n_tokens, rows]."""
+    exact = x.q.astype(np.int32) @ trits.T.astype(np.int32)
+    return (exact.astype(F32) / x.s[:, None]) * F32(scale)
+
+
+def rope(x: np.ndarray, cos: np.ndarray, sin: np.ndarray, *, neox: bool) -> np.ndarray:
+    """Turns the pairs of each head; x [n_tokens, n_heads, head_dim], cos and sin [n_tokens, n_rot/2].
+
+    Pairs are (i, i + n_rot/2) if neox, else (2i, 2i + 1); values from n_rot on stay.
+    """
+    half = cos.shape[1]
+    first = np.arange(half) if neox else np.arange(0, 2 * half, 2)
+    second = first + half if neox else first + 1
+    cos, sin = cos[:, None, :], sin[:, None, :]
+    a, b = x[..., first], x[..., second]
+    out = x.copy()
+    out[..., first] = a * cos - b * sin
+    out[..., second] = a * sin + b * cos
+    return out
+
+
+def attend(q: np.ndarray, keys: np.ndarray, values: np.ndarray, scale: F32) -> np.ndarray:
+    """softmax(scale * keys @ q) @ values for one head of one token; q [d], keys and values [n_pos, d]."""
+    p = softmax(lane_sum(keys * q) * scale)
+    out = np.zeros_like(q)
+    for weight, v in zip(p, values, strict=True):
+        out += weight * v
+    return out
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """exp(x - max) / sum, over the last axis."""
+    e = exp(x - x.max(axis=-1, keepdims=True))
+    return e / lane_sum(e)[..., None]
+
+
+def relu2(x: np.ndarray) -> np.ndarray:
+    """max(x, 0)²."""
+    r = np.maximum(x, F32(0))
+    return r * r
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    """x / (1 + exp(-x))."""
+    return x / (F32(1) + exp(-x))
+
+
+def dense_matrix(op: Op, cols: int) -> np.ndarray:
+    """The embedding or head of an op as float32 [dense_rows, cols]."""
+    return codec(op["dense_type"]).decode(op["dense"], (op["dense_rows"], cols))
+
+
+# ---- What makes floats reproducible: one order of addition, one exp. ----
+
+
+def lane_sum(x: np.ndarray) -> np.ndarray:
+    """The sum over the last axis: element i goes to lane i % 16 in ascending order, then the lanes meet in a tree."""
+    pad = -x.shape[-1] % LANES
+    x = np.concatenate([x, np.zeros((*x.shape[:-1], pad), F32)], axis=-1)
+    lane = np.zeros((*x.shape[:-1], LANES), F32)
+    for i in range(0, x.shape[-1], LANES):
+        lane += x[..., i : i + LANES]
+    for half in (8, 4, 2, 1):
+        lane = lane[..., :half] + lane[..., half:]
+    return lane[..., 0]
+
+
+def exp(x: np.ndarray) -> np.ndarray:
+    """e^x below one ulp of error: x = n·ln2 + r, e^r by its Taylor polynomial, times 2^n in two factors."""
+    x = np.clip(x, F32(-104), F32(89))
+    to_integer = F32(1.5 * 2**23)
+    n = (x * F32(1.44269504) + to_integer) - to_integer
+    ln2_hi, ln2_lo = F32(float.fromhex("0x1.62e4p-1")), F32(float.fromhex("0x1.7f7d1cp-20"))
+    r = (x - n * ln2_hi) - n * ln2_lo
+    p = np.full_like(x, 1 / 5040)
+    for coefficient in (1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1, 1):
+        p = p * r + F32(coefficient)
+    whole = n.astype(np.int32)
+    half = whole >> 1
+    return np.ldexp(np.ldexp(p, half), whole - half)
