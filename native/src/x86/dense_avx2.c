@@ -33,4 +33,23 @@ ALWAYS_INLINE group six_bits_value(const six_bits *q, size_t g)
     return group_from_i8(g % 2 ? _mm256_extracti128_si256(v, 1) : _mm256_castsi256_si128(v));
 }
 
+typedef struct {
+    group d;
+    __m128i q[2];
+} block_q4_0;
+
+ALWAYS_INLINE void q4_0_load(block_q4_0 *out, const uint8_t *block, size_t part)
+{
+    (void)part;
+    __m128i nibbles = _mm_loadu_si128((const __m128i *)(block + 2)), mask = _mm_set1_epi8(15), eight = _mm_set1_epi8(8);
+    out->d = group_set1_f16(block);
+    out->q[0] = _mm_sub_epi8(_mm_and_si128(nibbles, mask), eight);
+    out->q[1] = _mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(nibbles, 4), mask), eight);
+}
+
+ALWAYS_INLINE group q4_0_value(const block_q4_0 *part, size_t g)
+{
+    return group_mul(part->d, group_from_i8(part->q[g]));
+}
+
 #include "dense_x86.h"

@@ -1,8 +1,8 @@
 /* dense_avx512icl.c: dense rows (embedding, head) as floats, and their dot products, with AVX-512.
  *
- * Leans on VCVTPH2PS (f16 to f32, exact), VPMOVZXWD + VPSLLD (bf16), VPMOVSXBD + VCVTDQ2PS (int8), VPERMB, VPSLLVW and
- * VPTERNLOGD (q6_k), VMULPS with a broadcast scale from memory, and VADDPS; no FMA, which rounds once where the scalar
- * file rounds twice. The bodies are in dense_x86.h. */
+ * Leans on VCVTPH2PS (f16 to f32, exact), VPMOVZXWD + VPSLLD (bf16), VPMOVSXBD + VCVTDQ2PS (q8_0), VPERMB, VPSLLVW and
+ * VPTERNLOGD (q6_k), VPERMPS as a table of 16 floats (q4_0), VMULPS with a broadcast scale from memory, and VADDPS; no
+ * FMA, which rounds once where the scalar file rounds twice. The bodies are in dense_x86.h. */
 #include "group_avx512icl.h"
 
 /* Half a q6_k block: values 64*k.. of it, 0..63, one to a byte. */
@@ -32,8 +32,28 @@ ALWAYS_INLINE group six_bits_value(const six_bits *q, size_t g)
 {
     __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     __m512i index = _mm512_add_epi32(first, _mm512_set1_epi32((int)(16 * (g % 4))));
-    __m512i bits = _mm512_mask_permutexvar_epi8(_mm512_set1_epi32(0x4b000000), 0x1111111111111111, index, q->values[g / 4]);
+    __m512i bits = _mm512_set1_epi32(0x4b000000);
+    bits = _mm512_mask_permutexvar_epi8(bits, 0x1111111111111111, index, q->values[g / 4]);
     return _mm512_sub_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0x1p23f + 32.0f));
+}
+
+/* The 16 values that a block of q4_0 can hold, and its bytes, one to an index: VPERMPS looks at 4 bits only. */
+typedef struct {
+    __m512 table;
+    __m512i index;
+} block_q4_0;
+
+ALWAYS_INLINE void q4_0_load(block_q4_0 *out, const uint8_t *block, size_t part)
+{
+    (void)part;
+    __m512 values = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
+    out->table = group_mul(group_set1_f16(block), values);
+    out->index = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(block + 2)));
+}
+
+ALWAYS_INLINE group q4_0_value(const block_q4_0 *part, size_t g)
+{
+    return _mm512_permutexvar_ps(g ? _mm512_srli_epi32(part->index, 4) : part->index, part->table);
 }
 
 #include "dense_x86.h"

@@ -1,6 +1,5 @@
 /* dense_x86.h: dense rows as floats, and their dot products, over groups of 16; included once by each dense_<isa>.c,
- * which has defined how the bits of half a q6_k block come apart. The block formats are drawn in
- * scalar/dense_scalar.c.
+ * which has defined how the bits of q4_0 and q6_k come apart. The block formats are drawn in scalar/dense_scalar.c.
  *
  * Four rows at a time: they share the loads of x, and their sums do not wait for each other. */
 #ifndef BN_DENSE_X86_H
@@ -17,6 +16,14 @@ ALWAYS_INLINE void find_rows(const void *w, size_t row_bytes, size_t n_rows, con
     UNROLL
     for (size_t j = 0; j < ROWS; j++)
         row[j] = (const uint8_t *)w + (j < n_rows ? j : n_rows - 1) * row_bytes;
+}
+
+/* Memory answers late: while `bytes` of these rows at p are used, asks for the same part of the rows that come next.
+ * Past the end of the matrix that is only a hint. Into the L2 cache: four rows and x together are too much for L1. */
+ALWAYS_INLINE void ask_for_next_rows(const uint8_t *p, size_t row_bytes, size_t bytes)
+{
+    for (size_t line = 0; line < bytes; line += 64)
+        _mm_prefetch((const char *)p + ROWS * row_bytes + line, _MM_HINT_T1);
 }
 
 /* y[n_rows] = the sums of the lanes */
@@ -67,7 +74,10 @@ ALWAYS_INLINE group f32_group_tail(const void *p, size_t n)
                 group values = group_load(x + i);                                                                      \
                 UNROLL                                                                                                 \
                 for (size_t j = 0; j < ROWS; j++)                                                                      \
+                {                                                                                                      \
+                    ask_for_next_rows(row[j] + (size) * i, row_bytes, (size) * BN_LANES);                              \
                     lanes[j] = group_add_product(lanes[j], type##_group(row[j] + (size) * i), values);                 \
+                }                                                                                                      \
             }                                                                                                          \
             if (rest > 0) {                                                                                            \
                 UNROLL                                                                                                 \
@@ -87,43 +97,35 @@ BN_PLAIN_TYPE(bf16, 2)
 typedef struct {
     group d;
     __m128i q[2];
-} block_of_32;
+} block_q8_0;
 
-ALWAYS_INLINE block_of_32 q8_0_load(const uint8_t *block, size_t part)
+ALWAYS_INLINE void q8_0_load(block_q8_0 *out, const uint8_t *block, size_t part)
 {
     (void)part;
-    const __m128i *q = (const __m128i *)(block + 2);
-    return (block_of_32){group_set1_f16(block), {_mm_loadu_si128(q), _mm_loadu_si128(q + 1)}};
+    out->d = group_set1_f16(block);
+    out->q[0] = _mm_loadu_si128((const __m128i *)(block + 2));
+    out->q[1] = _mm_loadu_si128((const __m128i *)(block + 18));
 }
 
-ALWAYS_INLINE block_of_32 q4_0_load(const uint8_t *block, size_t part)
-{
-    (void)part;
-    __m128i nibbles = _mm_loadu_si128((const __m128i *)(block + 2)), mask = _mm_set1_epi8(15), eight = _mm_set1_epi8(8);
-    __m128i low = _mm_and_si128(nibbles, mask), high = _mm_and_si128(_mm_srli_epi16(nibbles, 4), mask);
-    return (block_of_32){group_set1_f16(block), {_mm_sub_epi8(low, eight), _mm_sub_epi8(high, eight)}};
-}
-
-ALWAYS_INLINE group q8_0_value(const block_of_32 *part, size_t g)
+ALWAYS_INLINE group q8_0_value(const block_q8_0 *part, size_t g)
 {
     return group_mul(part->d, group_from_i8(part->q[g]));
 }
-
-#define q4_0_value q8_0_value
 
 typedef struct {
     six_bits q;
     float scale[8];
 } half_q6_k;
 
-ALWAYS_INLINE half_q6_k q6_k_load(const uint8_t *block, size_t part)
+ALWAYS_INLINE void q6_k_load(half_q6_k *out, const uint8_t *block, size_t part)
 {
-    half_q6_k out = {six_bits_load(block + 64 * part, block + 128 + 32 * part), {0}};
     __m256i sc = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(block + 192 + 8 * part)));
     uint16_t d;
     memcpy(&d, block + 208, sizeof d);
-    _mm256_storeu_ps(out.scale, _mm256_mul_ps(_mm256_cvtph_ps(_mm_set1_epi16((int16_t)d)), _mm256_cvtepi32_ps(sc)));
-    return out;
+    out->q = six_bits_load(block + 64 * part, block + 128 + 32 * part);
+    _mm256_storeu_ps(out->scale, _mm256_mul_ps(_mm256_cvtph_ps(_mm_set1_epi16((int16_t)d)), _mm256_cvtepi32_ps(sc)));
+    /* Through memory: a broadcast load costs less than the two shuffles by which gcc would pick a lane. */
+    __asm__("" : "+m"(out->scale));
 }
 
 ALWAYS_INLINE group q6_k_value(const half_q6_k *part, size_t g)
@@ -138,7 +140,8 @@ ALWAYS_INLINE group q6_k_value(const half_q6_k *part, size_t g)
         const uint8_t *block = row;                                                                                    \
         for (float *end = out + n; out < end; block += (bytes))                                                        \
             for (size_t part = 0; part < (n_parts); part++, out += BN_LANES * (n_groups)) {                            \
-                part_type values = type##_load(block, part);                                                           \
+                part_type values;                                                                                      \
+                type##_load(&values, block, part);                                                                     \
                 UNROLL                                                                                                 \
                 for (size_t g = 0; g < (n_groups); g++)                                                                \
                     group_store(out + BN_LANES * g, type##_value(&values, g));                                         \
@@ -153,20 +156,27 @@ ALWAYS_INLINE group q6_k_value(const half_q6_k *part, size_t g)
             group lanes[ROWS] = {group_set1(0.0f), group_set1(0.0f), group_set1(0.0f), group_set1(0.0f)};              \
             for (size_t i = 0, at = 0; i < cols; at += (bytes))                                                        \
                 for (size_t part = 0; part < (n_parts); part++, i += BN_LANES * (n_groups))                            \
+{                                                                                                                      \
+                    part_type values[ROWS];                                                                            \
                     UNROLL                                                                                             \
                     for (size_t j = 0; j < ROWS; j++) {                                                                \
-                        part_type values = type##_load(row[j] + at, part);                                             \
-                        UNROLL                                                                                         \
-                        for (size_t g = 0; g < (n_groups); g++)                                                        \
-                            lanes[j] = group_add_product(lanes[j], type##_value(&values, g),                           \
-                                                         group_load(x + i + BN_LANES * g));                            \
+                        type##_load(&values[j], row[j] + at, part);                                                    \
+                        ask_for_next_rows(row[j] + at + (bytes) / (n_parts) * part, row_bytes, (bytes) / (n_parts));   \
                     }                                                                                                  \
+                    UNROLL                                                                                             \
+                    for (size_t g = 0; g < (n_groups); g++) {                                                          \
+                        group at_x = group_load(x + i + BN_LANES * g);                                                 \
+                        UNROLL                                                                                         \
+                        for (size_t j = 0; j < ROWS; j++)                                                              \
+                            lanes[j] = group_add_product(lanes[j], type##_value(&values[j], g), at_x);                 \
+                    }                                                                                                  \
+                }                                                                                                      \
             store_sums(lanes, rows - r, y + r);                                                                        \
         }                                                                                                              \
     }
 
-BN_BLOCK_TYPE(q8_0, block_of_32, 34, 1, 2)
-BN_BLOCK_TYPE(q4_0, block_of_32, 18, 1, 2)
+BN_BLOCK_TYPE(q8_0, block_q8_0, 34, 1, 2)
+BN_BLOCK_TYPE(q4_0, block_q4_0, 18, 1, 2)
 BN_BLOCK_TYPE(q6_k, half_q6_k, 210, 2, 8)
 
 #endif

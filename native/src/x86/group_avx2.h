@@ -61,7 +61,8 @@ ALWAYS_INLINE void group_store_tail(float *y, size_t n, group g)
 ALWAYS_INLINE group group_keep(group g, size_t n)
 {
     group_i32 mask = group_mask(n);
-    return (group){_mm256_and_ps(g.lo, _mm256_castsi256_ps(mask.lo)), _mm256_and_ps(g.hi, _mm256_castsi256_ps(mask.hi))};
+    return (group){_mm256_and_ps(g.lo, _mm256_castsi256_ps(mask.lo)),
+                   _mm256_and_ps(g.hi, _mm256_castsi256_ps(mask.hi))};
 }
 
 ALWAYS_INLINE group group_add(group a, group b)
@@ -172,8 +173,8 @@ ALWAYS_INLINE group group_from_i8(__m128i q)
 /* VCVTPS2PH keeps the payload of a NaN, so every NaN is first made the one that becomes 0x7e00. */
 ALWAYS_INLINE __m128i bn_half_of(__m256 x)
 {
-    __m256 nan = _mm256_or_ps(_mm256_and_ps(x, _mm256_set1_ps(-0.0f)), _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)));
-    x = _mm256_blendv_ps(x, nan, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+    __m256 sign = _mm256_and_ps(x, _mm256_set1_ps(-0.0f)), quiet = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
+    x = _mm256_blendv_ps(x, _mm256_or_ps(sign, quiet), _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
     return _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 

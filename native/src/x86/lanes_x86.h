@@ -1,4 +1,4 @@
-/* lanes_x86.h: what is said in terms of groups of 16, whichever header has defined them: the sum of lanes.h above all. */
+/* lanes_x86.h: what both ISAs say in the same words about groups of 16, above all the sum of lanes.h. */
 #ifndef BN_LANES_X86_H
 #define BN_LANES_X86_H
 
