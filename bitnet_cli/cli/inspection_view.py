@@ -27,7 +27,11 @@ def show(found: Inspection, *, list_tensors: bool) -> None:
         columns = ["name", "type", "shape", "bytes", "zeros", "scale"]
         out.table("\nTensors", columns, [_tensor_row(tensor) for tensor in found.tensors])
     columns = ["part", "tensors", "parameters", "bytes", "bits/weight", "zeros"]
-    out.table("\nTotal", columns, [_total_row(part, total) for part, total in found.totals.items()])
+    out.table(
+        "\nTotal",
+        columns,
+        [_total_row(part, total) for part, total in found.totals.items() if total["tensors"]],
+    )
     for problem in found.problems:
         out.data(f"\nproblem: {printable(problem, 200)}")
 
@@ -46,7 +50,9 @@ def _value(item: MetadataItem, room: int) -> str:
 
 
 def _text(value: Any) -> str:
-    """Floats as short as float32 allows; everything else as it is."""
+    """Floats as short as float32 allows, booleans as JSON has them, everything else as it is."""
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 

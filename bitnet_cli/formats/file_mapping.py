@@ -93,6 +93,6 @@ def located(path: str | Path, tensor: str | None = None, offset: int | None = No
 
 def _cannot_open(path: Path, error: OSError | ValueError) -> BitnetError:
     if isinstance(error, FileNotFoundError):
-        return BitnetError(f"{path} does not exist")
+        return BitnetError(f"{path} does not exist", hint="check the path")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return BitnetError(f"{path} cannot be read: {reason}")
+    return BitnetError(f"{path} cannot be read: {reason}", hint="check the file's kind, owner and mode")

@@ -48,7 +48,7 @@ KINDS = {
 def test_error_is_near_the_least_possible(kind: str, size: float) -> None:
     values = (KINDS[kind] * size).astype(np.float32)
     error = relative_error("q6_k", values)
-    assert error < 1.06 * lower_bound(values)
+    assert error < 1.04 * lower_bound(values)
     assert error < 0.25 * relative_error("q4_0", values)
 
 
