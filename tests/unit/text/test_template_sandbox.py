@@ -208,9 +208,7 @@ DOUBLING = "{% set ns = namespace(x='ab') %}{% for i in range(60) %}{% set ns.x 
         + "{% endmacro %}{% for a in range(99999) %}{% set y = f() %}{% endfor %}",
         "{% block a %}{{ self.a() }}{{ self.a() }}{% endblock %}",
         "{% set x = 'a' * 2000000 %}{% for a in range(99999) %}{% if x ~ 'a' == x %}{% endif %}{% endfor %}",
-        "{% set x = 'a' * 2000000 %}"
-        + "{% if 'ab' in x %}{% endif %}" * 300
-        + "{{ x.count('') * 'a' * 9 }}",
+        "{% set x = 'a' * 2000000 %}" + "{% if 'ab' in x %}{% endif %}" * 300 + "{{ x.count('') * 'a' * 9 }}",
         DOUBLING.replace("EXPR", "ns.x ~ ns.x"),
         DOUBLING.replace("EXPR", "ns.x + ns.x"),
         DOUBLING.replace("EXPR", "[ns.x, ns.x]"),
