@@ -64,10 +64,10 @@ def convert(
         BitnetError: any of its kinds; `out` is then as it was before.
     """
     started = time.monotonic()
-    if os.path.lexists(out) and not overwrite:
-        raise BitnetError(f"{out} exists already", hint="add `--force` to replace it")
     if os.path.isdir(out):
         raise BitnetError(f"{out} is a directory", hint="name a file: `-o FILE`")
+    if os.path.lexists(out) and not overwrite:
+        raise BitnetError(f"{out} exists already", hint="add `--force` to replace it")
     with Checkpoint(src) as checkpoint:
         plan = plan_conversion(checkpoint, embed_type, ternarize=ternarize)
         report = ConvertReport(out, plan.config.arch.name, notes=list(plan.notes))

@@ -1,0 +1,143 @@
+"""`bitnet convert`: the table and the JSON, the default name, options, and every way to be refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from naive_gguf import NaiveGGUF
+from tiny_checkpoints import write_checkpoint
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("models") / "tiny-bitnet"
+    write_checkpoint(directory, "bitnet-b1.58", "packed_auto")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("models") / "plain"
+    write_checkpoint(directory, "llama", "masters", config_changes={"quantization_config": None})
+    return directory
+
+
+def test_table_to_stdout_summary_to_stderr(bitnet: Callable, packed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.gguf"
+    ran = bitnet("convert", packed, "-o", out, "--verify")
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert lines[0].split("  ")[0] == "tensors" and len(lines) == 1 + 13
+    row = next(line for line in lines if line.startswith("attn_q")).split()
+    assert row[1:4] == ["i2_s", "2", str(2 * 384 * 384)] and float(row[4]) > 10 and row[-1] == "0"
+    assert f"{out}: 0.9 MB" in ran.err and "14 packed" in ran.err and "every weight was compared" in ran.err
+
+
+def test_json_is_one_object(bitnet: Callable, packed: Path, tmp_path: Path) -> None:
+    ran = bitnet("convert", packed, "-o", tmp_path / "out.gguf", "--json")
+    assert ran.code == 0 and ran.err == ""
+    got = json.loads(ran.out)
+    assert got["architecture"] == "bitnet-b1.58" and got["encodings"] == {"packed": 14}
+    assert got["size_bytes"] == (tmp_path / "out.gguf").stat().st_size and got["verified"] is False
+    assert {"kind", "type", "count", "weights", "zeros", "scale_min", "scale_max", "max_error"} == set(
+        got["kinds"][0]
+    )
+
+
+def test_default_file_is_in_the_current_directory(
+    bitnet: Callable, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert bitnet("convert", packed).code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny-bitnet-i2_s.gguf"]
+    again = bitnet("convert", packed)
+    assert again.code == 1 and "exists already" in again.err and "--force" in again.err
+    assert bitnet("convert", packed, "--force").code == 0
+
+
+def test_embedding_type(bitnet: Callable, packed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.gguf"
+    assert bitnet("convert", packed, "-o", out, "--embed-type", "q8_0").code == 0
+    assert NaiveGGUF(out).tensors["token_embd.weight"].type == 8
+
+
+def test_plain_llama_needs_ternarize(bitnet: Callable, plain: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.gguf"
+    ran = bitnet("convert", plain, "-o", out)
+    assert ran.code == 1 and "--ternarize" in ran.err and not out.exists()
+    assert bitnet("convert", plain, "-o", out, "--ternarize").code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (("--outtype", "tl2"), 1, "i2_s"),
+        (("--embed-type", "q3_k"), 2, "q8_0"),
+        (("--embed-type", "q6_k"), 1, "--embed-type f16"),
+        (("-o", "nowhere/out.gguf"), 1, "mkdir -p nowhere"),
+        (("-o", "."), 1, "is a directory"),
+    ],
+)
+def test_refused(
+    bitnet: Callable,
+    packed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    args: tuple,
+    code: int,
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = bitnet("convert", packed, *args)
+    assert ran.code == code and words in ran.err and ran.out == ""
+    assert ran.err.count("error: ") == 1 and "Traceback" not in ran.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("src", ["missing", "loop", "file"])
+def test_source_that_is_no_directory(
+    bitnet: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, src: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_text("x")
+    ran = bitnet("convert", src)
+    assert ran.code == 1 and "not a directory" in ran.err and "Traceback" not in ran.err
+
+
+def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    """A real process, stopped while it writes."""
+    write_checkpoint(tmp_path / "m", "bitnet", "masters", dtype="f32", vocab_size=30_000, num_hidden_layers=4)
+    command = [
+        sys.executable,
+        "-m",
+        "bitnet_cli",
+        "convert",
+        tmp_path / "m",
+        "-o",
+        tmp_path / "out.gguf",
+        "--verify",
+    ]
+    root = Path(__file__).resolve().parents[2]
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".out.gguf*")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert list(tmp_path.iterdir()) == [tmp_path / "m"] and b"Traceback" not in err
