@@ -19,7 +19,6 @@ app = typer.Typer(
     name="bitnet",
     help="Ternary (1.58-bit) language models on ordinary CPUs.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. BITNET_DEBUG=1 shows tracebacks.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -52,7 +51,7 @@ def main(args: list[str] | None = None) -> int:
             stream.reconfigure(encoding="utf-8", errors="replace")
     out.json_mode = False
     try:
-        code = app(args, prog_name="bitnet", standalone_mode=False)
+        code = app((sys.argv[1:] if args is None else args) or ["--help"], prog_name="bitnet", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
         # The reader of our output has gone: nothing to say, and nothing to be flushed at exit either.

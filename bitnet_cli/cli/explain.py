@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import typer
 
-from bitnet_cli.errors import BitnetError
+from bitnet_cli.errors import BitnetError, FormatError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -24,6 +24,9 @@ class Explanation:
 
 def explain(error: BaseException) -> Explanation | None:
     """The explanation of a known kind of error; None for a defect of this program."""
+    if isinstance(error, FormatError):
+        again = "the file is damaged or not of this kind: fetch it again, or make it again with `bitnet convert`"
+        return Explanation(error.message, error.hint or again, error.exit_code)
     if isinstance(error, BitnetError):
         return Explanation(error.message, error.hint, error.exit_code)
     if isinstance(error, KeyboardInterrupt):

@@ -10,6 +10,7 @@ import numpy as np
 
 from bitnet_cli.engine.sampler import Sampling, sample
 from bitnet_cli.engine.session import Session
+from bitnet_cli.errors import FormatError
 
 
 @dataclass
@@ -69,6 +70,11 @@ class Generation:
         timings.prompt_s = time.perf_counter() - started
         recent = list(self._prompt)
         for i in range(self._max_new_tokens):
+            if not np.isfinite(logits).all():
+                raise FormatError(
+                    "the model computes values that are not finite: its weights are damaged",
+                    path=session.model.reader.path,
+                )
             token = sample(logits, recent, self._sampling, self._random)
             if token in self._eos_ids:
                 self.finish_reason = "stop"

@@ -41,7 +41,7 @@ class FileMapping:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-                raise BitnetError(f"{self.path} is {kind}")
+                raise BitnetError(f"{self.path} is {kind}", hint="give the path of a file")
             if status.st_size == 0:
                 raise FormatError("the file is empty", path=self.path)
             self.size = status.st_size

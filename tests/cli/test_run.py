@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 from tiny_gguf import tiny_model
 
-CHATML = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+CHATML = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
 GREEDY = ("--temp", "0", "-n", "12")
 
 

@@ -75,7 +75,8 @@ CASES = {
     "an extra tensor": (replace("blk.0.attn_q.bias", (128,), TYPE_F32, bytes(512)), UnsupportedError, "attn_q.bias"),
     "transposed matrix": (replace("blk.0.ffn_up.weight", (256, 128), TYPE_I2_S, bytes(8192 + 32)), FormatError, "shape"),
     "float matrix": (replace(Q, (128, 128), TYPE_F16, bytes(32768)), UnsupportedError, "F16"),
-    "ternary embedding": (replace("token_embd.weight", (128, 258), TYPE_I2_S, bytes(128 * 258 // 4 + 32)), UnsupportedError, "I2_S"),
+    "ternary embedding": (
+        replace("token_embd.weight", (128, 258), TYPE_I2_S, bytes(128 * 258 // 4 + 32)), UnsupportedError, "I2_S"),
     "code 3": (patch(Q, 77, b"\xff"), FormatError, "code 3"),
     "scale NaN": (patch(Q, -32, struct.pack("<f", float("nan"))), FormatError, "scale"),
     "scale infinite": (patch(Q, -32, struct.pack("<f", float("-inf"))), FormatError, "scale"),
@@ -103,6 +104,17 @@ def test_the_unchanged_model_loads(tmp_path: Path) -> None:
     model = BitNetModel.from_pretrained(tiny_model().write(tmp_path / "sound.gguf"), n_threads=1)
     logits = model.logits([256, 65])
     assert logits.shape == (2, 258) and np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("name", ["token_embd.weight", "output.weight"])
+def test_weights_that_are_not_finite_end_the_generation(name: str, tmp_path: Path) -> None:
+    hostile = tiny_model()
+    hostile.tensors["output.weight"] = hostile.tensors["token_embd.weight"]
+    ne, kind, data = hostile.tensors[name]
+    hostile.tensors[name] = (ne, kind, b"\x00\x7e" * (len(data) // 2))
+    model = BitNetModel.from_pretrained(hostile.write(tmp_path / "nan.gguf"), n_threads=1)
+    with pytest.raises(FormatError, match="not finite"):
+        model.generate("a")
 
 
 def test_a_huge_context_in_the_file_costs_nothing(tmp_path: Path) -> None:

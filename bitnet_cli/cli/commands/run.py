@@ -91,7 +91,7 @@ def run(
         seed = secrets.randbelow(1 << 32)
     config = GenerationConfig(
         max_new_tokens=n_predict,
-        do_sample=temp > 0,
+        do_sample=temp != 0,
         temperature=temp,
         top_k=top_k,
         top_p=top_p,
