@@ -54,11 +54,10 @@ class FormatError(BitnetError):
         offset: int | None = None,
         hint: str | None = None,
     ) -> None:
-        where = str(path) if path is not None else ""
+        places = [str(path)] if path is not None else []
         if tensor is not None:
-            where += f": `{printable(tensor)}`"
-        if offset is not None:
-            where += f" at byte {offset}"
+            places.append(f"`{printable(tensor)}`")
+        where = ": ".join(places) + (f" at byte {offset}" if offset is not None else "")
         super().__init__(f"{where}: {message}" if where else message, hint=hint)
         self.path = Path(path) if path is not None else None
         self.tensor = tensor
