@@ -31,7 +31,7 @@ enum {
 
 typedef struct bn_kernels {
     /* sums[16*n_tiles] = sum over cols of code * q, for n_tiles consecutive tiles of n_blocks blocks each.
-     * q: int8 [16*n_blocks], any value -128..127. n_tiles >= 0, n_blocks <= 2^20. */
+     * q: int8 [16*n_blocks], any value -128..127. n_tiles >= 0, n_blocks <= 2^18 (tmat.c sees to it). */
     void (*gemv_t2_i8)(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const int8_t *q, int32_t *sums);
 
     /* sums[t][16*n_tiles] = the same for n_tokens rows of q, q_stride bytes apart. 1 <= n_tiles <= BN_GEMM_TILES.

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "../lanes.h"
-#include "registers.h"
+#include "../unroll.h"
 
 typedef struct {
     float32x4_t v[4];

@@ -7,7 +7,7 @@
 #include <arm_neon.h>
 
 #include "../kernels.h"
-#include "registers.h"
+#include "../unroll.h"
 
 /* gemv leaves fields 1 and 2 where they are in the byte, as codes 0, 4, 8 and 0, 16, 32, and shifts their sums at the
  * end: two instructions less per 16 bytes. Field 3 would be 0, 64, 128, which does not fit int8: it is shifted down.

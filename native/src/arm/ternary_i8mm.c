@@ -6,7 +6,7 @@
 #include <arm_neon.h>
 
 #include "../kernels.h"
-#include "registers.h"
+#include "../unroll.h"
 
 /* PANEL_BLOCKS blocks of a tile are unpacked at a time, 16 KiB, so that they stay in the L1 cache for all tokens. */
 enum { PANEL_BLOCKS = 64, PANEL_BLOCK_BYTES = 256, TOKENS = 4, ROW_PAIRS = BN_TILE_ROWS / 2 };

@@ -7,7 +7,7 @@
 #include <arm_neon.h>
 
 #include "../kernels.h"
-#include "registers.h"
+#include "../unroll.h"
 
 /* BOUND: an int16 lane takes one product of each of the 4 fields of a block, code 0..2 times q -128..127. In 32 blocks
  * that is at most 32 * 4 * 2 * 127 = 32512 <= 32767 and at least 32 * 4 * 2 * -128 = -32768. Fold to int32 every 32. */

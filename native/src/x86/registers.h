@@ -1,19 +1,11 @@
-/* registers.h: how the x86 kernels keep small arrays of vectors in registers.
- *
- * An array stays in registers only if every index is a constant, so loops over one are unrolled whole. Compilers need
- * to be told, each in its own words. */
+/* registers.h: four activations as the number that x86 kernels broadcast. */
 #ifndef BN_X86_REGISTERS_H
 #define BN_X86_REGISTERS_H
 
 #include <stdint.h>
 #include <string.h>
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
+#include "../unroll.h"
 
 /* The four activations at q as one 32-bit number. */
 ALWAYS_INLINE int32_t bn_four(const int8_t *q)
