@@ -45,7 +45,6 @@ def verify_file(
                 _verify_ternary(file, plan, tensor, codec, done)
             else:
                 _verify_dense(file, plan, tensor, codec, report.kinds[tensor.kind].max_error, done)
-            file.advise_done(tensor.name)
 
 
 def _verify_ternary(
@@ -70,6 +69,7 @@ def _verify_ternary(
                 file.path, tensor, f"rows {start} to {stop - 1} are not those of the checkpoint"
             )
         done(n_bytes * stop // rows - n_bytes * start // rows, tensor.name)
+        file.advise_done(tensor.name)  # Not at the end: an embedding may be larger than all else together.
 
 
 def _verify_dense(
@@ -86,11 +86,14 @@ def _verify_dense(
     data, row_bytes = file.data(tensor.name), codec.n_bytes((cols,))
     for start, stop in row_blocks(rows, cols):
         found = codec.decode(data[start * row_bytes : stop * row_bytes], (stop - start, cols))
-        with np.errstate(invalid="ignore"):  # A damaged value may be infinite; NaN is not <= max_error either.
+        with np.errstate(
+            invalid="ignore"
+        ):  # A damaged value may be infinite; NaN is not <= max_error either.
             error = float(np.abs(found - plan.checkpoint.float_rows(name, start, stop)).max(initial=0.0))
         if not error <= max_error:
             raise _difference(file.path, tensor, f"rows {start} to {stop - 1} are off by {error:.3g}")
         done(info.n_bytes * stop // rows - info.n_bytes * start // rows, tensor.name)
+        file.advise_done(tensor.name)
 
 
 def _difference(path: Path, tensor: PlannedTensor, message: str) -> FormatError:
