@@ -42,13 +42,17 @@ class PlanPlayer:
         ops: what `engine.plan.write_plan` returns.
         bufs: (kind, width) of each buffer, what `engine.plan.buffers` returns.
         n_ctx: positions, at most.
+        cache_dtype: what the KV cache stores; the C player stores float16.
 
     Attributes:
         buffers: float32 [n_tokens, width] or `Quantised`, by index; free to be read and replaced between runs.
-        cache: layer -> (keys, values), each float16 [n_kv_heads, n_ctx, head_dim].
+        cache: layer -> (keys, values), each [n_kv_heads, n_ctx, head_dim].
     """
 
-    def __init__(self, ops: Sequence[Op], bufs: Sequence[tuple[int, int]], n_ctx: int) -> None:
+    def __init__(
+        self, ops: Sequence[Op], bufs: Sequence[tuple[int, int]], n_ctx: int, cache_dtype: Any = np.float16
+    ) -> None:
+        self.cache_dtype = cache_dtype
         self.ops = list(ops)
         self.n_ctx = n_ctx
         self.cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -119,10 +123,11 @@ class PlanPlayer:
 
     def _kv_store(self, op: Op) -> None:
         shape = (op["n_kv_heads"], self.n_ctx, op["head_dim"])
-        cache = self.cache.setdefault(op["layer"], (np.zeros(shape, np.float16), np.zeros(shape, np.float16)))
+        empty = (np.zeros(shape, self.cache_dtype), np.zeros(shape, self.cache_dtype))
+        cache = self.cache.setdefault(op["layer"], empty)
         for index, stored in zip((op["in"], op["in2"]), cache, strict=True):
             heads = self.buffers[index].reshape(len(self.tokens), op["n_kv_heads"], op["head_dim"])
-            stored[:, self.pos : self.pos + len(self.tokens)] = heads.transpose(1, 0, 2).astype(np.float16)
+            stored[:, self.pos : self.pos + len(self.tokens)] = heads.transpose(1, 0, 2)
 
     def _attention(self, op: Op) -> None:
         queries = self.buffers[op["in"]].reshape(len(self.tokens), op["n_heads"], op["head_dim"])
@@ -245,4 +250,5 @@ def exp(x: np.ndarray) -> np.ndarray:
         p = p * r + F32(coefficient)
     whole = n.astype(np.int32)
     half = whole >> 1
-    return np.ldexp(np.ldexp(p, half), whole - half)
+    with np.errstate(over="ignore"):  # infinity is the right answer above 88.7
+        return np.ldexp(np.ldexp(p, half), whole - half)
