@@ -261,18 +261,23 @@ class Plan:
         )
 
     def f32(self, index: int, n_tokens: int) -> np.ndarray:
-        """A float buffer as a writable view, float32 [n_tokens, width]; valid while the plan lives."""
+        """A float buffer as a writable view, float32 [n_tokens, width]."""
         view = self._view(index)
-        array = np.frombuffer(ffi.buffer(view.f32, self.max_tokens * view.stride * 4), np.float32)
+        array = self._array(view.f32, self.max_tokens * view.stride, np.float32)
         return array.reshape(self.max_tokens, view.stride)[:n_tokens]
 
     def i8(self, index: int, n_tokens: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """An int8 buffer as writable views: q int8 [n_tokens, stride], s float32 [n_tokens], sum int32 [n_tokens]."""
         view = self._view(index)
-        q = np.frombuffer(ffi.buffer(view.i8, self.max_tokens * view.stride), np.int8)
-        s = np.frombuffer(ffi.buffer(view.scale, self.max_tokens * 4), np.float32)
-        total = np.frombuffer(ffi.buffer(view.sum, self.max_tokens * 4), np.int32)
+        q = self._array(view.i8, self.max_tokens * view.stride, np.int8)
+        s = self._array(view.scale, self.max_tokens, np.float32)
+        total = self._array(view.sum, self.max_tokens, np.int32)
         return q.reshape(self.max_tokens, view.stride)[:n_tokens], s[:n_tokens], total[:n_tokens]
+
+    def _array(self, pointer: Any, n: int, dtype: Any) -> np.ndarray:
+        """Memory of the plan as an array [n]. Its base holds `self`, so the memory lives as long as the array."""
+        kept = ffi.gc(pointer, lambda _, plan=self: None)
+        return np.frombuffer(ffi.buffer(kept, n * np.dtype(dtype).itemsize), dtype)
 
     def _view(self, index: int) -> Any:
         view = ffi.new("bn_buf_view *")
