@@ -39,6 +39,12 @@ def golden(name: str) -> dict[str, np.ndarray]:
         return dict(file)
 
 
+@cache
+def loaded(path: Path, isa: str | None = None) -> Played:
+    """Shared by the tests of this file, each of which fills the buffers it reads."""
+    return Played(path, isa)
+
+
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("golden")
@@ -65,7 +71,7 @@ class Layer:
         self, directory: Path, family: str, data: dict[str, np.ndarray], isa: str | None = None
     ) -> None:
         self.data, self.layer = data, int(data["layer"])
-        self.played = Played(converted(directory, family, str(data["encoding"])), isa)
+        self.played = loaded(converted(directory, family, str(data["encoding"])), isa)
         self.config = self.played.model.config
 
     def golden(self, name: str) -> np.ndarray:
@@ -197,7 +203,7 @@ def test_one_step_flips_are_the_whole_difference(
     neighbouring float16, which moves what attention returns by up to 2^-11 of the value.
     """
     family, data = trace
-    played = Played(converted(directory, family, str(data["encoding"])))
+    played = loaded(converted(directory, family, str(data["encoding"])))
     tokens, flips, index = data["tokens"], 0, 0
     for i, op in enumerate(played.ops):
         logits = played.run(tokens, first=i, end=i + 1)
@@ -223,7 +229,7 @@ def test_logits(directory: Path, family: str, encoding: str) -> None:
     """Transformers with a float16 KV cache, and the NumPy twin with a float32 one against transformers as it is."""
     name = f"{family}/{'packed_auto' if encoding in SAME_AS_PACKED_AUTO else encoding}"
     data = golden("logits")
-    played = Played(converted(directory, family, encoding))
+    played = loaded(converted(directory, family, encoding))
     twin = played.twin(cache_dtype=np.float32)
     runs = {
         f"{name}/f16_cache": played.run(data["tokens"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -65,3 +66,12 @@ def test_bits_do_not_depend_on_isa_threads_or_batch(
     for n_threads, sizes in ((1, [19]), (1, [1] * 19), (2, [2, 11, 1, 5]), (3, [1, 18])):
         logits = in_chunks(Played(path, isa, n_threads), sizes)
         assert logits.tobytes() == expected.tobytes(), (n_threads, sizes)
+
+
+def test_a_view_outlives_its_plan(directory: Path) -> None:
+    played = Played(converted(directory, "bitnet", "masters"))
+    played.run(TOKENS)
+    view, expected = played.plan.f32(0, len(TOKENS)), played.get(0, len(TOKENS))
+    del played
+    gc.collect()
+    assert (view == expected).all()
