@@ -58,6 +58,7 @@ class Checkpoint:
         self._files: dict[str, SafetensorsFile] = {}
         self._file_of: dict[str, SafetensorsFile] = {}
         self.tensors: dict[str, STInfo] = {}
+        self._touched: set[str] = set()
         self._touched_bytes = 0
         self._find_tensors()
 
@@ -99,8 +100,8 @@ class Checkpoint:
     def raw_rows(self, name: str, start: int, stop: int) -> np.ndarray:
         """Rows of a tensor as stored: uint8, uint16 or uint32 [stop - start, cols], a view; 1-D is one row.
 
-        Every RESIDENT_BYTES the tensor's pages are given back to the system, so that memory does not grow
-        with what was read; a view still in use reads its pages again.
+        Every RESIDENT_BYTES the pages of all that was read are given back to the system, so that memory
+        does not grow with it; a view still in use reads its pages again.
         """
         info = self.tensors[name]
         width = FLOAT_DTYPES.get(info.dtype, 1)
@@ -109,8 +110,10 @@ class Checkpoint:
         file = self._file_of[name]
         self._touched_bytes += (stop - start) * row_bytes
         if self._touched_bytes > RESIDENT_BYTES:
-            file.advise_done(name)
-            self._touched_bytes = 0
+            for touched in self._touched:
+                self._file_of[touched].advise_done(touched)
+            self._touched, self._touched_bytes = set(), 0
+        self._touched.add(name)
         raw = file.data(name)[start * row_bytes : stop * row_bytes]
         return raw.view(f"<u{width}").reshape(stop - start, cols)
 
