@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bitnet_cli.convert.checkpoint import Checkpoint, listed
 from bitnet_cli.convert.sentencepiece import UNKNOWN
 from bitnet_cli.convert.vocabulary import TOKENIZER_JSON, Vocabulary, read_vocabulary
@@ -52,8 +54,8 @@ def read_tokenizer(checkpoint: Checkpoint, vocab_size: int) -> TokenizerMetadata
         ("tokenizer.ggml.model", "string", vocabulary.kind),
         ("tokenizer.ggml.pre", "string", vocabulary.pre),
         ("tokenizer.ggml.tokens", "array<string>", vocabulary.tokens),
-        ("tokenizer.ggml.scores", "array<f32>", vocabulary.scores),
-        ("tokenizer.ggml.token_type", "array<i32>", vocabulary.types),
+        ("tokenizer.ggml.scores", "array<f32>", np.array(vocabulary.scores, np.float32)),
+        ("tokenizer.ggml.token_type", "array<i32>", np.array(vocabulary.types, np.int32)),
     ]
     if vocabulary.kind == "gpt2":
         pairs.append(("tokenizer.ggml.merges", "array<string>", vocabulary.merges))
