@@ -79,7 +79,7 @@ def test_plain_llama_needs_ternarize(bitnet: Callable, plain: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (("--outtype", "tl2"), 1, "i2_s"),
+        (("--outtype", "tl2"), 2, "i2_s"),
         (("--embed-type", "q3_k"), 2, "q8_0"),
         (("--embed-type", "q6_k"), 1, "--embed-type f16"),
         (("-o", "nowhere/out.gguf"), 1, "mkdir -p nowhere"),

@@ -10,7 +10,7 @@ import typer
 
 from bitnet_cli.cli.options import JsonOpt
 from bitnet_cli.cli.output import Progress, out
-from bitnet_cli.errors import UnsupportedError, printable
+from bitnet_cli.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from bitnet_cli.convert.report import ConvertReport, KindReport
@@ -66,7 +66,7 @@ def convert(
     from bitnet_cli.convert import pipeline
 
     if outtype != "i2_s":
-        raise UnsupportedError(
+        raise UsageError(
             f"`--outtype {printable(outtype)}` is not supported", hint="the only type so far is `i2_s`"
         )
     target = output or pipeline.default_output(src)

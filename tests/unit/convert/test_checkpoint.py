@@ -70,6 +70,19 @@ def test_pages_are_given_back_while_a_tensor_is_read(tmp_path: Path, monkeypatch
         assert np.array_equal(first, expected[:10])
 
 
+def test_data_at_odd_addresses(tmp_path: Path) -> None:
+    """The header may have any length, so the data may begin anywhere."""
+    write_checkpoint(tmp_path, "llama", "masters")
+    path = tmp_path / "model.safetensors"
+    raw = path.read_bytes()
+    length = int.from_bytes(raw[:8], "little") + 1
+    path.write_bytes(length.to_bytes(8, "little") + raw[8 : 7 + length] + b" " + raw[7 + length :])
+    with Checkpoint(tmp_path) as checkpoint:
+        assert checkpoint.tensors[NORM].offset % 2 == 1
+        expected = rounded(weights("llama")[NORM], "bf16")
+        assert np.array_equal(checkpoint.float_rows(NORM, 0, 1)[0], expected)
+
+
 @pytest.mark.parametrize(
     ("rows", "cols", "multiple"),
     [

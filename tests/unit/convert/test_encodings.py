@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from pathlib import Path
 
@@ -83,6 +84,17 @@ def test_packing_of_the_published_example() -> None:
     rows = "1,0,-1,0 0,1,-1,-1 -1,-1,0,1 -1,-1,1,1 -1,-1,-1,-1 1,0,1,-1 -1,-1,-1,1 0,1,1,1"
     trits = np.array([[int(t) for t in row.split(",")] for row in rows.split()], np.int8)
     assert pack_rows(trits).tobytes().hex(" ", 4) == "02010489 6192a888"
+
+
+def test_packing_by_hash() -> None:
+    """The published 256 x 512 matrix from a linear congruential generator."""
+    state, trits = 1, []
+    for _ in range(256 * 512):
+        state = (state * 1103515245 + 12345) & 0x7FFFFFFF
+        trits.append((state >> 16) % 3 - 1)
+    packed = pack_rows(np.array(trits, np.int8).reshape(256, 512)).tobytes()
+    assert packed[:8].hex(" ") == "16 95 24 99 a9 aa 54 24"
+    assert hashlib.sha256(packed).hexdigest().startswith("bfb7af9711eba7b1")
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "f16", "f32"])
