@@ -101,6 +101,12 @@ static size_t scratch_for(const bn_plan *plan, const bn_op *op)
     return align_up(n);
 }
 
+/* A place in memory; none while only counting. */
+static void *place(uint8_t *memory, size_t at)
+{
+    return memory ? memory + at : NULL;
+}
+
 /* Gives every buffer its place; with memory NULL only counts. Returns the bytes needed. */
 static size_t place_buffers(bn_plan *plan, uint8_t *memory)
 {
@@ -110,14 +116,14 @@ static size_t place_buffers(bn_plan *plan, uint8_t *memory)
         bn_buf_view view = {.stride = width};
         if (plan->bufs[i].kind == BN_BUF_I8) {
             view.stride = align_up(width);
-            view.i8 = (int8_t *)(memory + at);
+            view.i8 = place(memory, at);
             at += tokens * view.stride;
-            view.scale = (float *)(memory + at);
+            view.scale = place(memory, at);
             at += align_up(tokens * sizeof(float));
-            view.sum = (int32_t *)(memory + at);
+            view.sum = place(memory, at);
             at += align_up(tokens * sizeof(int32_t));
         } else {
-            view.f32 = (float *)(memory + at);
+            view.f32 = place(memory, at);
             at += align_up(tokens * width * sizeof(float));
         }
         if (memory)

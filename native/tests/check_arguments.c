@@ -17,7 +17,8 @@ static void check_refused(const model *m, bn_op_kind kind, size_t field, int32_t
         at++;
     memcpy((char *)&ops[at] + field, &value, sizeof value);
     check_case("plan with op kind %d, field at byte %zu set to %d", (int)kind, field, (int)value);
-    check(bn_plan_create(m->ctx, ops, m->n_ops, BUFS, N_BUFS, N_CTX, N_TOKENS, &plan) == BN_ERR_ARG && !plan, "is refused");
+    check(bn_plan_create(m->ctx, ops, m->n_ops, BUFS, N_BUFS, N_CTX, N_TOKENS, &plan) == BN_ERR_ARG, "is refused");
+    check(!plan, "leaves nothing behind");
     bn_plan_free(plan);
 }
 
@@ -25,13 +26,16 @@ static void check_wrong_ops(const model *m)
 {
     static const int32_t bad_buffers[] = {-1, N_BUFS, INT32_MAX, INT32_MIN, XQ + 100};
     static const struct { bn_op_kind kind; size_t field; } buffers[] = {
-        {BN_OP_EMBED, offsetof(bn_op, out)},     {BN_OP_NORM, offsetof(bn_op, in)},     {BN_OP_NORM, offsetof(bn_op, out)},
-        {BN_OP_QUANT, offsetof(bn_op, in)},      {BN_OP_QUANT, offsetof(bn_op, out)},   {BN_OP_MATMUL, offsetof(bn_op, in)},
-        {BN_OP_MATMUL, offsetof(bn_op, out)},    {BN_OP_MATMUL, offsetof(bn_op, out) + 4},
-        {BN_OP_MATMUL, offsetof(bn_op, out) + 8}, {BN_OP_ROPE, offsetof(bn_op, in)},    {BN_OP_ROPE, offsetof(bn_op, in2)},
-        {BN_OP_KV_STORE, offsetof(bn_op, in)},   {BN_OP_KV_STORE, offsetof(bn_op, in2)}, {BN_OP_ATTENTION, offsetof(bn_op, in)},
-        {BN_OP_ATTENTION, offsetof(bn_op, out)}, {BN_OP_GLU, offsetof(bn_op, in)},      {BN_OP_GLU, offsetof(bn_op, in2)},
-        {BN_OP_GLU, offsetof(bn_op, out)},       {BN_OP_HEAD, offsetof(bn_op, in)}};
+        {BN_OP_EMBED, offsetof(bn_op, out)},      {BN_OP_NORM, offsetof(bn_op, in)},
+        {BN_OP_NORM, offsetof(bn_op, out)},       {BN_OP_QUANT, offsetof(bn_op, in)},
+        {BN_OP_QUANT, offsetof(bn_op, out)},      {BN_OP_MATMUL, offsetof(bn_op, in)},
+        {BN_OP_MATMUL, offsetof(bn_op, out)},     {BN_OP_MATMUL, offsetof(bn_op, out) + 4},
+        {BN_OP_MATMUL, offsetof(bn_op, out) + 8}, {BN_OP_ROPE, offsetof(bn_op, in)},
+        {BN_OP_ROPE, offsetof(bn_op, in2)},       {BN_OP_KV_STORE, offsetof(bn_op, in)},
+        {BN_OP_KV_STORE, offsetof(bn_op, in2)},   {BN_OP_ATTENTION, offsetof(bn_op, in)},
+        {BN_OP_ATTENTION, offsetof(bn_op, out)},  {BN_OP_GLU, offsetof(bn_op, in)},
+        {BN_OP_GLU, offsetof(bn_op, in2)},        {BN_OP_GLU, offsetof(bn_op, out)},
+        {BN_OP_HEAD, offsetof(bn_op, in)}};
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
         for (size_t j = 0; j < sizeof bad_buffers / sizeof bad_buffers[0]; j++)
             check_refused(m, buffers[i].kind, buffers[i].field, bad_buffers[j]);
@@ -69,8 +73,9 @@ static void check_wrong_lists(const model *m)
     check(bn_plan_create(m->ctx, m->ops, m->n_ops, BUFS, N_BUFS - 1, N_CTX, 1, &plan) == BN_ERR_ARG, "one buffer less");
     check(bn_plan_create(m->ctx, m->ops, m->n_ops, BUFS, N_BUFS, 0, 1, &plan) == BN_ERR_ARG, "no positions");
     check(bn_plan_create(m->ctx, m->ops, m->n_ops, BUFS, N_BUFS, N_CTX, 0, &plan) == BN_ERR_ARG, "no tokens");
-    check(bn_plan_create(m->ctx, m->ops, m->n_ops, BUFS, N_BUFS, SIZE_MAX, 1, &plan) == BN_ERR_ARG, "endless positions");
-    check(bn_plan_create(m->ctx, m->ops, m->n_ops, BUFS, N_BUFS, N_CTX, SIZE_MAX, &plan) == BN_ERR_ARG, "endless tokens");
+    const size_t endless = SIZE_MAX, ops = m->n_ops;
+    check(bn_plan_create(m->ctx, m->ops, ops, BUFS, N_BUFS, endless, 1, &plan) == BN_ERR_ARG, "endless positions");
+    check(bn_plan_create(m->ctx, m->ops, ops, BUFS, N_BUFS, N_CTX, endless, &plan) == BN_ERR_ARG, "endless tokens");
     check(bn_plan_create(m->ctx, m->ops, m->n_ops, BUFS, N_BUFS, N_CTX, 1, NULL) == BN_ERR_ARG, "no result");
     static const bn_buf wrong[] = {{BN_BUF_F32, 0}, {BN_BUF_F32, -1}, {BN_BUF_I8, HIDDEN}, {2, HIDDEN}, {-1, HIDDEN},
                                    {BN_BUF_F32, INT32_MAX}, {BN_BUF_F32, INT32_MIN}, {BN_BUF_F32, HIDDEN + 1}};
@@ -135,10 +140,11 @@ static void check_damaged(const model *m, int n_rounds)
         for (size_t damage = 1 + check_below(3); damage > 0; damage--) {
             bn_op *op = &ops[check_below(m->n_ops)];
             int32_t value = values[check_below(sizeof values / sizeof values[0])];
-            int32_t *const fields[] = {&op->kind, &op->in, &op->in2, &op->out[0], &op->out[1], &op->out[2], &op->n_mats,
-                                       &op->add, &op->dense_type, &op->layer, &op->n_heads, &op->n_kv_heads, &op->head_dim,
-                                       &op->n_rot, &op->rope, &op->act, &bufs[check_below(N_BUFS)].kind,
-                                       &bufs[check_below(N_BUFS)].width};
+            bn_buf *buf = &bufs[check_below(N_BUFS)];
+            int32_t *const fields[] = {&op->kind,     &op->in,     &op->in2,     &op->out[0],     &op->out[1],
+                                       &op->out[2],   &op->n_mats, &op->add,     &op->dense_type, &op->layer,
+                                       &op->n_heads,  &op->n_rot,  &op->rope,    &op->n_kv_heads, &op->act,
+                                       &op->head_dim, &buf->kind,  &buf->width};
             size_t field = check_below(sizeof fields / sizeof fields[0] + 3);
             if (field < sizeof fields / sizeof fields[0])
                 *fields[field] = value;

@@ -91,7 +91,7 @@ static void check_one_dequant(const target *t, const dense_type *type, size_t n,
     check(memcmp(row, row0, row_bytes) == 0, "changed its input");
 }
 
-/* The reference from the definition, for all 65536 values: exact, and NaNs stay NaNs with their payload. */
+/* All 65536 values, the bits of NaNs included. */
 static void check_all_halves(const target *t)
 {
     check_case("%s %s: every value of 16 bits", t->kernel, t->isa);
@@ -116,7 +116,8 @@ static void check_dequant(const target *t)
         size_t count = type->block == 1 ? n : type->block == 32 || n <= 27 ? n * type->block : 0;
         for (int pattern = 0; pattern < ROWS_COUNT; pattern++)
             for (int repeat = 0; repeat < 2; repeat++)
-                check_one_dequant(t, type, count, (row_pattern)pattern, turn++ % 4 == 3 ? CHECK_AT_START : CHECK_AT_END);
+                check_one_dequant(t, type, count, (row_pattern)pattern,
+                                  turn++ % 4 == 3 ? CHECK_AT_START : CHECK_AT_END);
     }
     if (type->block_bytes == 2)
         check_all_halves(t);
@@ -130,7 +131,8 @@ static void check_one_gemv(const target *t, const dense_type *type, size_t rows,
                row_names[pattern], float_pattern_name(floats), (int)place);
     size_t w_bytes = rows ? (rows - 1) * row_bytes + used : 0;
     uint8_t *w0 = scratch_get(&master_w, rows * row_bytes);
-    float *x0 = scratch_get(&master_x, cols * sizeof *x0), *expected = scratch_get(&expected_y, rows * sizeof *expected);
+    float *x0 = scratch_get(&master_x, cols * sizeof *x0);
+    float *expected = scratch_get(&expected_y, rows * sizeof *expected);
     memset(w0, 0x7f, rows * row_bytes);
     for (size_t r = 0; r < rows; r++)
         fill_row(w0 + r * row_bytes, type, cols, pattern);
@@ -153,9 +155,10 @@ static void check_gemv(const target *t)
     static const size_t blocks_of_32[] = {1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 20, 23, 80, 216};
     static const size_t blocks_of_256[] = {1, 2, 3, 5, 10, 27};
     static const struct { row_pattern rows; float_pattern floats; } inputs[] = {
-        {ROWS_SANE, FLOATS_UNIFORM}, {ROWS_BITS, FLOATS_WIDE}, {ROWS_LEAST, FLOATS_CONSTANT}, {ROWS_ONES, FLOATS_OUTLIER},
-        {ROWS_ZEROS, FLOATS_UNIFORM}, {ROWS_SANE, FLOATS_HUGE}, {ROWS_SANE, FLOATS_INF}, {ROWS_SANE, FLOATS_NAN},
-        {ROWS_SANE, FLOATS_SUBNORMAL}, {ROWS_BITS, FLOATS_MINUS_ZERO}};
+        {ROWS_SANE, FLOATS_UNIFORM},  {ROWS_BITS, FLOATS_WIDE}, {ROWS_LEAST, FLOATS_CONSTANT},
+        {ROWS_ONES, FLOATS_OUTLIER},  {ROWS_SANE, FLOATS_HUGE}, {ROWS_SANE, FLOATS_INF},
+        {ROWS_ZEROS, FLOATS_UNIFORM}, {ROWS_SANE, FLOATS_NAN},  {ROWS_SANE, FLOATS_SUBNORMAL},
+        {ROWS_BITS, FLOATS_MINUS_ZERO}};
     const dense_type *type = type_of(t, "gemv_%s_f32");
     const size_t *counts = type->block == 1 ? plain_cols : type->block == 32 ? blocks_of_32 : blocks_of_256;
     size_t n_counts = type->block == 1    ? COUNT_OF(plain_cols)

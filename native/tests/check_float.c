@@ -17,8 +17,8 @@ static check_place place_of(size_t turn)
 
 /* ---- RoPE ---- */
 
-static void check_one_rope(const target *t, size_t n_heads, size_t head_dim, size_t n_rot, int neox, float_pattern pattern,
-                           check_place place)
+static void check_one_rope(const target *t, size_t n_heads, size_t head_dim, size_t n_rot, int neox,
+                           float_pattern pattern, check_place place)
 {
     check_case("%s %s: %zu heads of %zu, %zu turn, neox %d, %s, place %d", t->kernel, t->isa, n_heads, head_dim, n_rot,
                neox, float_pattern_name(pattern), (int)place);
@@ -42,8 +42,8 @@ static void check_rope(const target *t)
 {
     static const size_t heads[] = {0, 1, 2, 5, 20};
     static const struct { size_t dim, rot; } shapes[] = {
-        {128, 128}, {2, 2}, {4, 2}, {6, 6}, {16, 16}, {18, 10}, {20, 20}, {32, 32}, {34, 30}, {64, 64}, {64, 32}, {66, 66},
-        {80, 80}, {96, 96}, {100, 100}, {128, 64}, {128, 0}, {130, 126}, {256, 256}};
+        {128, 128}, {2, 2},   {4, 2},   {6, 6},     {16, 16},  {18, 10}, {20, 20},   {32, 32},  {34, 30}, {64, 64},
+        {64, 32},   {66, 66}, {80, 80}, {96, 96}, {100, 100}, {128, 64}, {128, 0}, {130, 126}, {256, 256}};
     size_t turn = 0;
     for (size_t i = 0; i < COUNT_OF(shapes); i++)
         for (size_t j = 0; j < COUNT_OF(heads); j++)

@@ -33,7 +33,7 @@ static void check_reference(void)
             exact &= isinf(x) && !!signbit(x) == !!sign;
         } else {
             exact &= (double)x == half_value(h) && !!signbit(x) == !!sign;
-            /* The point between h and the next; beyond the largest it is the one an f16 of more exponents would have. */
+            /* Between h and the next; beyond the largest, the next of an f16 with more exponents. */
             double next = magnitude + 1 == FIRST_INF ? copysign(65536.0, sign ? -1.0 : 1.0) : half_value(h + 1);
             float middle = (float)((half_value(h) + next) / 2), up = copysignf(INFINITY, middle), down = 0.0f;
             ties &= bn_f16_from_f32(middle) == (h & 1 ? h + 1 : h);

@@ -12,8 +12,9 @@
 static const kernel_check *const rooms[] = {ternary_checks, quant_checks, float_checks, half_checks, dense_checks};
 
 static const char *const isa_names[BN_ISA_COUNT] = {
-    [BN_ISA_scalar] = "scalar", [BN_ISA_avx2] = "avx2",       [BN_ISA_avxvnni] = "avxvnni", [BN_ISA_avx512icl] = "avx512icl",
-    [BN_ISA_neon] = "neon",     [BN_ISA_dotprod] = "dotprod", [BN_ISA_i8mm] = "i8mm"};
+    [BN_ISA_scalar] = "scalar",       [BN_ISA_avx2] = "avx2", [BN_ISA_avxvnni] = "avxvnni",
+    [BN_ISA_avx512icl] = "avx512icl", [BN_ISA_neon] = "neon", [BN_ISA_dotprod] = "dotprod",
+    [BN_ISA_i8mm] = "i8mm"};
 
 /* The avxvnni sources once more, with the same instructions in the encoding of AVX-512: bn_<kernel>__avxvnni_evex. So
  * they are checked on CPUs of the AVX-512 family that have VNNI but not AVX-VNNI. */
@@ -92,7 +93,9 @@ static int supported(const bn_entry *entry)
 /* Checks one entry under the name `isa`. Returns 1 if it ran. */
 static int run_entry(const bn_entry *entry, const char *isa)
 {
-    if ((options.isa && strcmp(options.isa, isa) != 0) || (options.kernel && strcmp(options.kernel, entry->kernel) != 0))
+    if (options.isa && strcmp(options.isa, isa) != 0)
+        return 0;
+    if (options.kernel && strcmp(options.kernel, entry->kernel) != 0)
         return 0;
     if (options.list) {
         printf("%-16s %-12s %s\n", entry->kernel, isa, supported(entry) ? "runs here" : "not on this CPU");

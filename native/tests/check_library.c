@@ -46,7 +46,7 @@ static void check_contexts(void)
             check_case("%s in a context for %s", kernel, bn_isa_name(i));
             check(got && strcmp(got, strongest(kernel, i)) == 0, "served by the strongest ISA that has it");
         }
-        check(bn_ctx_kernel_isa(ctx, "no_such_kernel") == NULL && bn_ctx_kernel_isa(ctx, NULL) == NULL, "unknown kernels");
+        check(!bn_ctx_kernel_isa(ctx, "no_such_kernel") && !bn_ctx_kernel_isa(ctx, NULL), "unknown kernels");
         bn_ctx_free(ctx);
     }
     check_case("context arguments");
@@ -59,7 +59,7 @@ static void check_contexts(void)
     check(bn_isa_name(-1) == NULL && bn_isa_name(bn_isa_count()) == NULL, "names past the ends");
     check(!bn_isa_supported(-1) && !bn_isa_supported(bn_isa_count()), "support past the ends");
     for (int status = -1; status < 8; status++)
-        check(bn_status_str((bn_status)status) && strlen(bn_status_str((bn_status)status)) > 5, "a text for every status");
+        check(strlen(bn_status_str((bn_status)status)) > 5, "a text for every status");
     bn_ctx_free(NULL);
     bn_tmat_free(NULL);
     bn_kv_free(NULL);
@@ -93,7 +93,8 @@ static void check_round_trip(bn_ctx *ctx, size_t rows, size_t cols)
     bn_tmat *mat = NULL;
     back[n] = 99;
     if (check(bn_tmat_pack(ctx, BN_PACK_TRITS, trits, n, rows, cols, 0.5f, &mat) == BN_OK, "pack trits")) {
-        check(bn_tmat_unpack(mat, back) == BN_OK && memcmp(back, trits, n) == 0 && back[n] == 99, "unpacks to the same");
+        check(bn_tmat_unpack(mat, back) == BN_OK && memcmp(back, trits, n) == 0, "unpacks to the same");
+        check(back[n] == 99, "unpacks no further");
         check(bn_tmat_rows(mat) == rows && bn_tmat_cols(mat) == cols, "tells its shape");
         check(bn_tmat_bytes(mat) >= n / 4, "tells its size");
     }
@@ -167,9 +168,9 @@ static void check_count(void)
 
 static void check_matrices(void)
 {
-    static const size_t shapes[][2] = {{1, 1},   {1, 3},   {2, 15},   {15, 16},   {16, 17},  {17, 31},  {33, 127}, {1, 128},
-                                       {3, 128}, {16, 64}, {16, 128}, {31, 256},  {48, 640}, {65, 384}, {7, 1000}, {5, 6912},
-                                       {127, 1}, {640, 128}};
+    static const size_t shapes[][2] = {{1, 1},   {1, 3},    {2, 15},   {15, 16}, {16, 17},  {17, 31},
+                                       {33, 127}, {1, 128}, {3, 128},  {16, 64}, {16, 128}, {31, 256},
+                                       {48, 640}, {65, 384}, {7, 1000}, {5, 6912}, {127, 1}, {640, 128}};
     static const int32_t threads[] = {1, 3, 9};
     for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
         bn_ctx *ctx = NULL;

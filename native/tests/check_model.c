@@ -10,11 +10,12 @@
 const bn_buf BUFS[N_BUFS] = {
     [X] = {BN_BUF_F32, HIDDEN}, [XQ] = {BN_BUF_I8, HIDDEN},   [Q] = {BN_BUF_F32, HEADS * HEAD_DIM},
     [K] = {BN_BUF_F32, KEYS},   [V] = {BN_BUF_F32, KEYS},     [ATT] = {BN_BUF_F32, HEADS * HEAD_DIM},
-    [ATTQ] = {BN_BUF_I8, HEADS * HEAD_DIM}, [GATE] = {BN_BUF_F32, FF}, [UP] = {BN_BUF_F32, FF}, [FFQ] = {BN_BUF_I8, FF}};
+    [ATTQ] = {BN_BUF_I8, HEADS * HEAD_DIM},                   [GATE] = {BN_BUF_F32, FF},
+    [UP] = {BN_BUF_F32, FF},    [FFQ] = {BN_BUF_I8, FF}};
 
 /* Rows and cols of the seven matrices of a layer: q, k, v, output, gate, up, down. */
-static const size_t SHAPES[7][2] = {{HEADS * HEAD_DIM, HIDDEN}, {KEYS, HIDDEN}, {KEYS, HIDDEN}, {HIDDEN, HEADS * HEAD_DIM},
-                                    {FF, HIDDEN}, {FF, HIDDEN}, {HIDDEN, FF}};
+static const size_t SHAPES[7][2] = {{HEADS * HEAD_DIM, HIDDEN}, {KEYS, HIDDEN}, {KEYS, HIDDEN},
+                                    {HIDDEN, HEADS * HEAD_DIM}, {FF, HIDDEN},   {FF, HIDDEN},   {HIDDEN, FF}};
 
 model_weights weights;
 
@@ -42,7 +43,8 @@ void draw_dense(bn_type type)
 {
     for (size_t i = 0; i < sizeof weights.dense; i++)
         weights.dense[i] = (uint8_t)check_random();
-    size_t block = type == BN_TYPE_F32 ? 4 : type == BN_TYPE_Q8_0 ? 34 : type == BN_TYPE_Q4_0 ? 18 : type == BN_TYPE_Q6_K ? 210 : 2;
+    size_t n = type == BN_TYPE_Q6_K ? 256 : type == BN_TYPE_Q8_0 || type == BN_TYPE_Q4_0 ? 32 : 1;
+    size_t block = bn_type_row_bytes(type, n);
     for (size_t at = 0; at + block <= sizeof weights.dense; at += block) {
         float value = check_uniform();
         uint16_t half = bn_f16_from_f32(value * 0.01f), brain = (uint16_t)(bn_bits_from_float(value) >> 16);

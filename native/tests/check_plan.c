@@ -12,8 +12,8 @@ static int model_run(model *m, size_t step, size_t wanted, float *logits)
 {
     for (size_t pos = 0; pos < N_TOKENS; pos += step) {
         size_t n = N_TOKENS - pos < step ? N_TOKENS - pos : step, n_logits = wanted < n ? wanted : n;
-        if (bn_plan_run(m->plan, m->kv, weights.tokens + pos, n, pos, 0, m->n_ops, logits + (pos + n - n_logits) * VOCAB,
-                        n_logits) != BN_OK)
+        if (bn_plan_run(m->plan, m->kv, weights.tokens + pos, n, pos, 0, m->n_ops,
+                        logits + (pos + n - n_logits) * VOCAB, n_logits) != BN_OK)
             return 0;
     }
     return 1;
@@ -85,7 +85,7 @@ void check_models(int quick)
 
 enum { N_PRODUCTS = 3 };
 
-/* y[row] of each product and token from the trits: an exact integer, then the three float operations of the contract. */
+/* y[row] of a product for each token, from the trits: an exact integer, then the float operations of the contract. */
 static int product_is_right(const int8_t *trits, size_t rows, size_t cols, float scale, const bn_buf_view *q,
                             const float *before, const bn_buf_view *y, size_t n_tokens)
 {
@@ -135,16 +135,16 @@ static void check_product(bn_ctx *ctx, size_t rows0, size_t cols, size_t n_token
         trits[m] = malloc(rows[m] * cols);
         for (size_t i = 0; i < rows[m] * cols; i++)
             trits[m][i] = (int8_t)((int)check_below(3) - 1);
-        check(bn_tmat_pack(ctx, BN_PACK_TRITS, trits[m], rows[m] * cols, rows[m], cols, scale, &mats[m]) == BN_OK, "pack");
+        check(bn_tmat_pack(ctx, BN_PACK_TRITS, trits[m], rows[m] * cols, rows[m], cols, scale, &mats[m]) == BN_OK,
+              "pack");
     }
     bn_op ops[2] = {quant_of(0, 1, 0), matmul_of(1, N_PRODUCTS, mats, 2, 3, 4)};
     ops[1].add = add;
     bn_plan *plan = NULL;
     bn_buf_view x, q, y[N_PRODUCTS];
     if (check(bn_plan_create(ctx, ops, 2, bufs, 2 + N_PRODUCTS, 32, 32, &plan) == BN_OK, "create")) {
-        check(bn_plan_buf(plan, 0, &x) == BN_OK && bn_plan_buf(plan, 1, &q) == BN_OK && x.f32 && !x.i8 && q.i8 && !q.f32 &&
-                  x.stride == cols && q.stride >= cols,
-              "buffer views");
+        check(bn_plan_buf(plan, 0, &x) == BN_OK && x.f32 && !x.i8 && x.stride == cols, "view of a float buffer");
+        check(bn_plan_buf(plan, 1, &q) == BN_OK && q.i8 && !q.f32 && q.stride >= cols, "view of an int8 buffer");
         for (size_t i = 0; i < n_tokens * cols; i++)
             x.f32[i] = check_uniform();
         for (size_t m = 0; m < N_PRODUCTS; m++) {
@@ -152,7 +152,7 @@ static void check_product(bn_ctx *ctx, size_t rows0, size_t cols, size_t n_token
             for (size_t i = 0; i < n_tokens * rows[m]; i++)
                 before[m][i] = y[m].f32[i] = check_uniform();
         }
-        check(bn_plan_run(plan, NULL, NULL, n_tokens, 0, 0, 2, NULL, 0) == BN_OK, "run without tokens, cache and logits");
+        check(bn_plan_run(plan, NULL, NULL, n_tokens, 0, 0, 2, NULL, 0) == BN_OK, "run, no tokens, cache or logits");
         check(quant_is_right(&q, cols, n_tokens), "int8 values, their sums, and zeros behind them");
         for (size_t m = 0; m < N_PRODUCTS; m++)
             check(product_is_right(trits[m], rows[m], cols, scale, &q, add ? before[m] : NULL, &y[m], n_tokens),
@@ -168,7 +168,8 @@ static void check_product(bn_ctx *ctx, size_t rows0, size_t cols, size_t n_token
 
 void check_matmuls(int quick)
 {
-    static const size_t shapes[][2] = {{33, 640}, {1, 1}, {5, 3}, {16, 16}, {17, 100}, {100, 129}, {63, 257}, {130, 64}};
+    static const size_t shapes[][2] = {{33, 640}, {1, 1},     {5, 3},    {16, 16},
+                                       {17, 100}, {100, 129}, {63, 257}, {130, 64}};
     static const size_t token_counts[] = {5, 1, 2, 3, 4, 17, 32};
     static const int32_t thread_counts[] = {1, 2, 5};
     for (int32_t isa = 0; isa < bn_isa_count(); isa++)

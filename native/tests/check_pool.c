@@ -1,6 +1,6 @@
 /* check_pool.c: the thread pool: each piece once, barriers that hold, any number of threads, clean ends.
  *
- * The data behind the checks is deliberately not atomic: the thread sanitizer then proves that the barriers order it. */
+ * The data behind the checks is deliberately not atomic: so the thread sanitizer proves that the barriers order it. */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>

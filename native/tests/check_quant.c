@@ -23,7 +23,8 @@ static void check_one_rmsnorm(const target *t, size_t n, float_pattern pattern, 
     fill_floats(w0, n, check_below(8) ? FLOATS_UNIFORM : FLOATS_BITS);
     bn_rmsnorm_f32__scalar(x0, w0, n, eps, expected);
 
-    float *x = check_copy(&guard_x, x0, bytes, sizeof *x, place), *w = check_copy(&guard_w, w0, bytes, sizeof *w, place);
+    float *x = check_copy(&guard_x, x0, bytes, sizeof *x, place);
+    float *w = check_copy(&guard_w, w0, bytes, sizeof *w, place);
     float *y = in_place ? x : check_alloc(&guard_y, bytes, sizeof *y, place);
     TARGET_FN(t, rmsnorm_f32)(x, w, n, eps, y);
     check(check_same_floats(y, expected, n), "y differs from the reference");

@@ -18,7 +18,8 @@ typedef enum {
     Q_COUNT
 } q_pattern;
 
-static const char *const q_names[Q_COUNT] = {"random", "all 127", "all -128", "zero", "outlier", "127 and -128", "mixed"};
+static const char *const q_names[Q_COUNT] = {"random",  "all 127",      "all -128", "zero",
+                                             "outlier", "127 and -128", "mixed"};
 
 static check_guard guard_tiles, guard_q, guard_panel, guard_sums;
 static scratch master_tiles, master_q, expected_sums;
@@ -137,7 +138,7 @@ static void check_gemv(const target *t)
                 for (int qs = 0; qs < Q_MIXED; qs++)
                     check_one_gemv(t, tile_counts[i], block_counts[j], (code_pattern)codes, (q_pattern)qs,
                                    turn++ % 4 == 3 ? CHECK_AT_START : CHECK_AT_END);
-    /* One-signed sums as long as any: cols 6912 and 14336 in the quick round, the most a matrix may have in the other. */
+    /* One-signed sums: cols 6912 and 14336 in the quick round, the most a matrix may have in the other. */
     static const size_t long_blocks[] = {432, 896, 4097, 1 << 18};
     for (size_t j = 0; j < (t->quick ? 2 : COUNT_OF(long_blocks)); j++)
         for (int qs = Q_MAX; qs <= Q_MIN; qs++)
@@ -181,8 +182,8 @@ static void check_gemm(const target *t)
     size_t n_token_counts = t->quick ? COUNT_OF(few_tokens) : COUNT_OF(many_tokens);
     size_t n_block_counts = t->quick ? COUNT_OF(few_blocks) : COUNT_OF(many_blocks), turn = 0;
     static const struct { code_pattern codes; q_pattern q; } inputs[] = {
-        {CODES_RANDOM, Q_RANDOM}, {CODES_2, Q_MIN}, {CODES_2, Q_MAX}, {CODES_RANDOM, Q_MIXED}, {CODES_ALTERNATE, Q_ALTERNATE},
-        {CODES_0, Q_RANDOM}, {CODES_1, Q_RANDOM}, {CODES_RANDOM, Q_OUTLIER}};
+        {CODES_RANDOM, Q_RANDOM}, {CODES_2, Q_MIN},  {CODES_2, Q_MAX},  {CODES_RANDOM, Q_MIXED},
+        {CODES_ALTERNATE, Q_ALTERNATE}, {CODES_0, Q_RANDOM}, {CODES_1, Q_RANDOM}, {CODES_RANDOM, Q_OUTLIER}};
     for (size_t n_tiles = 1; n_tiles <= BN_GEMM_TILES; n_tiles++)
         for (size_t i = 0; i < n_token_counts; i++)
             for (size_t j = 0; j < n_block_counts; j++)
