@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from bitnet_cli.engine.generate import Generation, Timings
 from bitnet_cli.engine.model import Model, ModelConfig
 from bitnet_cli.engine.sampler import Sampling
 from bitnet_cli.engine.session import Session
-from bitnet_cli.errors import UsageError
+from bitnet_cli.errors import FormatError, UsageError
+from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader
 from bitnet_cli.native import Context, physical_cores
 from bitnet_cli.text.chat_template import ChatTemplate
@@ -46,10 +48,20 @@ class GenerationConfig:
     """Texts that end the generation; they are not part of the result."""
 
     def __post_init__(self) -> None:
+        for name, kind in (("max_new_tokens", int), ("seed", int), ("temperature", int | float)):
+            value = getattr(self, name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise UsageError(f"{name} must be a number, not {value!r}")
         if self.max_new_tokens < 0:
             raise UsageError(f"max_new_tokens must not be negative, but is {self.max_new_tokens}")
+        if self.seed < 0:
+            raise UsageError(f"seed must not be negative, but is {self.seed}")
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        if not all(isinstance(text, str) for text in stop):
+            raise UsageError("stop must be texts")
         object.__setattr__(self, "stop", tuple(text for text in stop if text))
+        # What is out of range is refused now, not in the middle of a generation.
+        replace(self.sampling, temperature=self.temperature)
 
     @property
     def sampling(self) -> Sampling:
@@ -76,7 +88,11 @@ class Result:
 
 
 class BitNetModel:
-    """A ternary model ready to generate. Make one with `from_pretrained`."""
+    """A ternary model ready to generate. Make one with `from_pretrained`.
+
+    A model holds one sequence at a time. It may be used from several threads, which then take turns; a stream that was
+    begun before another generation (or `logits`) on the same model ends with a UsageError when it is read on.
+    """
 
     def __init__(
         self,
@@ -89,6 +105,9 @@ class BitNetModel:
         self.tokenizer = tokenizer
         self.chat_template = chat_template
         self._session = Session(model, context_length)
+        self._lock = threading.Lock()
+        self._owner: object = None
+        """The generation that the session's contents belong to."""
         self.load_s = 0.0
         self.notes: list[str] = []
         """What had to be repaired in the file, a sentence each."""
@@ -113,15 +132,22 @@ class BitNetModel:
             FormatError, UnsupportedError, UsageError: see `bitnet_cli.errors`.
         """
         started = time.perf_counter()
-        ctx = Context(isa, n_threads if n_threads is not None else physical_cores())
+        ctx = Context(isa, n_threads if n_threads is not None else min(physical_cores(), 256))
         reader = GGUFReader(path if path is not None else BUILTIN_MODEL)
         try:
             meta, notes = repair(reader.metadata)
             with ThreadPoolExecutor(1) as beside:
                 building = beside.submit(Tokenizer.from_metadata, meta)
                 model = Model.load(reader, meta, ctx)
-                tokenizer = building.result()
-            self = cls(model, tokenizer, ChatTemplate.from_metadata(meta, tokenizer), context_length)
+                with located(reader.path):
+                    tokenizer = building.result()
+                    template = ChatTemplate.from_metadata(meta, tokenizer)
+            if tokenizer.n_vocab > model.config.vocab_size:
+                raise FormatError(
+                    f"{tokenizer.n_vocab} tokens, but an embedding of {model.config.vocab_size} rows",
+                    path=reader.path,
+                )
+            self = cls(model, tokenizer, template, context_length)
         except BaseException:
             reader.close()
             raise
@@ -158,8 +184,11 @@ class BitNetModel:
 
     def logits(self, ids: Sequence[int]) -> np.ndarray:
         """Logits after each of the tokens, float32 [n_tokens, vocab_size], from an empty context."""
-        self._session.truncate(0)
-        return self._session.evaluate(list(ids), n_logits=len(ids))
+        tokens = _token_ids(ids)
+        with self._lock:
+            self._owner = None
+            self._session.truncate(0)
+            return self._session.evaluate(tokens, n_logits=len(tokens))
 
     def generate(self, prompt: Prompt, config: GenerationConfig | None = None, **options: Any) -> str:
         """The continuation of a prompt as one string. Arguments as `generate_stream`."""
@@ -189,7 +218,11 @@ class BitNetModel:
         """
         config = _with_options(config or GenerationConfig(), options)
         ids = self.prompt_ids(prompt)
-        self._session.truncate(0)
+        if len(ids) > self.context_length:
+            raise UsageError(
+                f"{len(ids)} tokens do not fit into a context of {self.context_length}",
+                hint="shorten the prompt or ask for a longer context with `-c`",
+            )
         result = result if result is not None else Result()
         result.prompt_tokens = len(ids)
         generation = Generation(
@@ -198,6 +231,7 @@ class BitNetModel:
             config.sampling,
             max_new_tokens=config.max_new_tokens,
             eos_ids=self.tokenizer.eos_ids,
+            n_vocab=self.tokenizer.n_vocab,
             seed=config.seed,
             progress=progress,
         )
@@ -206,7 +240,7 @@ class BitNetModel:
 
     def _pieces(self, generation: Generation, stops: StopStrings, result: Result) -> Iterator[str]:
         characters = Utf8Stream()
-        for token in generation:
+        for token in self._turns(generation):
             result.token_ids.append(token)
             piece = stops.feed(characters.feed(self.tokenizer.token_bytes(token)))
             if piece:
@@ -221,19 +255,52 @@ class BitNetModel:
             result.text += last
             yield last
 
+    def _turns(self, generation: Generation) -> Iterator[int]:
+        """The tokens of a generation, each made under the lock and only while the session is still its own."""
+        with self._lock:
+            self._owner = generation
+            self._session.truncate(0)
+        tokens = iter(generation)
+        while True:
+            with self._lock:
+                if self._owner is not generation:
+                    raise UsageError(
+                        "another generation has begun on this model",
+                        hint="read one stream to its end before the next, or load the model twice",
+                    )
+                token = next(tokens, None)
+            if token is None:
+                return
+            yield token
+
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         """The token ids that a prompt of any kind stands for."""
         if isinstance(prompt, str):
             ids = self.tokenize(prompt)
-        elif prompt and isinstance(prompt[0], dict):
+        elif len(prompt) and all(isinstance(message, dict) for message in prompt):
             if self.chat_template is None:
                 raise UsageError("this model has no chat template", hint="give it a text to continue instead")
-            ids = self.chat_template.encode([dict(m) for m in prompt if isinstance(m, dict)])
+            with located(self._model.reader.path):
+                ids = self.chat_template.encode(cast(Sequence[Message], prompt))
         else:
-            ids = [int(i) for i in prompt if isinstance(i, int | np.integer)]
+            ids = _token_ids(prompt)
         if not ids:
             raise UsageError("the prompt is empty", hint="give a text to continue")
         return ids
+
+
+def _token_ids(ids: Any) -> list[int]:
+    """Token ids from any sequence of whole numbers.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    array = np.asarray(ids)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise UsageError(
+            "a prompt is a text, a list of token ids, or a list of messages with role and content"
+        )
+    return [int(i) for i in array]
 
 
 def _with_options(config: GenerationConfig, options: dict[str, Any]) -> GenerationConfig:

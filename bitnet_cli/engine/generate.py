@@ -41,6 +41,7 @@ class Generation:
         sampling: how tokens are chosen.
         max_new_tokens: the most to generate.
         eos_ids: tokens that end the generation; they are not yielded.
+        n_vocab: ids from here on stand for no token and are never chosen; None if all do.
         seed: of the random choices.
         progress: called with the number of prompt tokens done.
     """
@@ -53,11 +54,13 @@ class Generation:
         *,
         max_new_tokens: int,
         eos_ids: frozenset[int] = frozenset(),
+        n_vocab: int | None = None,
         seed: int = 0,
         progress: Callable[[int], None] | None = None,
     ) -> None:
         self._session, self._prompt, self._sampling = session, list(prompt), sampling
         self._max_new_tokens, self._eos_ids, self._progress = max_new_tokens, eos_ids, progress
+        self._n_vocab = n_vocab
         self._random = np.random.default_rng(seed)
         self.timings = Timings(prompt_tokens=len(prompt))
         self.finish_reason = "length"
@@ -66,7 +69,7 @@ class Generation:
     def __iter__(self) -> Iterator[int]:
         session, timings = self._session, self.timings
         started = time.perf_counter()
-        logits = session.evaluate(self._prompt, progress=self._progress)[0]
+        logits = session.evaluate(self._prompt, progress=self._progress)[0, : self._n_vocab]
         timings.prompt_s = time.perf_counter() - started
         recent = list(self._prompt)
         for i in range(self._max_new_tokens):
@@ -87,6 +90,6 @@ class Generation:
                 self.finish_reason = "context"
                 return
             started = time.perf_counter()
-            logits = session.evaluate([token])[0]
+            logits = session.evaluate([token])[0, : self._n_vocab]
             timings.decode_s += time.perf_counter() - started
             timings.decode_tokens += 1

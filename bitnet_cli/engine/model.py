@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from bitnet_cli.arch import Arch, arch_for
-from bitnet_cli.errors import FormatError, UnsupportedError
+from bitnet_cli.errors import FormatError, UnsupportedError, printable
 from bitnet_cli.formats.codecs import codec
+from bitnet_cli.formats.codecs.i2_s import codes_and_scale
+from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
 from bitnet_cli.native import Context, NotTernaryError, TernaryMatrix
@@ -57,7 +59,9 @@ class ModelConfig:
         keys = _Keys(meta, _string(meta, "general.architecture", path), path)
         scaling = meta.get(f"{keys.prefix}.rope.scaling.type", "none")
         if scaling != "none" and meta.get(f"{keys.prefix}.rope.scaling.factor", 1.0) != 1.0:
-            raise UnsupportedError(f"{path}: RoPE scaling `{scaling}` is not supported")
+            raise UnsupportedError(
+                f"{path}: RoPE scaling {_brief(scaling)} is not supported", hint="models without it run"
+            )
         dim, n_heads = keys.count("embedding_length"), keys.count("attention.head_count")
         head_dim = keys.count("attention.key_length", dim // n_heads)
         if keys.count("attention.value_length", head_dim) != head_dim:
@@ -74,8 +78,8 @@ class ModelConfig:
             n_rot=keys.count("rope.dimension_count", head_dim),
             vocab_size=vocab_size,
             context_length=keys.count("context_length"),
-            rms_eps=keys.positive("attention.layer_norm_rms_epsilon"),
-            rope_theta=keys.positive("rope.freq_base", 10000.0),
+            rms_eps=keys.number("attention.layer_norm_rms_epsilon", 1e-12, 1.0),
+            rope_theta=keys.number("rope.freq_base", 1.0, 1e12, default=10000.0),
         )
         if config.n_heads % config.n_kv_heads or config.n_rot % 2 or config.n_rot > head_dim:
             raise FormatError(
@@ -150,16 +154,6 @@ class Model:
         output_norm = tensors.vector("output_norm.weight", config.dim)
         tensors.refuse_leftovers()
         return cls(config, ctx, embedding, layers, output_norm, head, reader)
-
-    @property
-    def weight_bytes(self) -> int:
-        """Memory that one decoded token reads: all ternary matrices and the head."""
-        return self.head.data.nbytes + sum(
-            mat.n_bytes
-            for layer in self.layers
-            for mat in vars(layer).values()
-            if isinstance(mat, TernaryMatrix)
-        )
 
 
 def _load_layer(tensors: _Tensors, config: ModelConfig, i: int) -> Layer:
@@ -237,15 +231,10 @@ class _Tensors:
                 f"{self.reader.path}: `{name}` of type {type_name(info.type)} is not a ternary matrix this version runs",
                 hint="convert the original checkpoint with `bitnet convert --outtype i2_s`",
             )
-        data = self.reader.data(name)
-        n_codes = rows * cols // 4
-        scale = float(data[n_codes : n_codes + 4].view("<f4")[0])
-        if cols % 128 or not np.isfinite(scale):
-            raise FormatError(
-                f"scale {scale} or width {cols} is not possible in I2_S", path=self.reader.path, tensor=name
-            )
+        with located(self.reader.path, name):
+            codes, scale = codes_and_scale(self.reader.data(name), info.shape)
         try:
-            mat = TernaryMatrix.from_i2_s(self.ctx, data[:n_codes], rows, cols, scale)
+            mat = TernaryMatrix.from_i2_s(self.ctx, codes, rows, cols, scale)
         except NotTernaryError:
             raise FormatError(
                 "the tensor holds code 3, which is no ternary value: the file is damaged",
@@ -258,10 +247,11 @@ class _Tensors:
 
     def refuse_leftovers(self) -> None:
         if self.left:
-            some = ", ".join(f"`{name}`" for name in sorted(self.left)[:3])
+            some = ", ".join(f"`{printable(name)}`" for name in sorted(self.left)[:3])
             raise UnsupportedError(
                 f"{self.reader.path}: {len(self.left)} tensors are not part of this architecture as this version knows "
-                f"it: {some}"
+                f"it: {some}",
+                hint="`bitnet inspect FILE --tensors` lists them",
             )
 
 
@@ -275,17 +265,19 @@ class _Keys:
         value = self._get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
             raise FormatError(
-                f"expected a count from 1 to {limit}, found {value!r}",
+                f"expected a count from 1 to {limit}, found {_brief(value)}",
                 path=self.path,
                 tensor=f"{self.prefix}.{key}",
             )
         return value
 
-    def positive(self, key: str, default: float | None = None) -> float:
+    def number(self, key: str, low: float, high: float, default: float | None = None) -> float:
         value = self._get(key, default)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
             raise FormatError(
-                f"expected a positive number, found {value!r}", path=self.path, tensor=f"{self.prefix}.{key}"
+                f"expected a number from {low:g} to {high:g}, found {_brief(value)}",
+                path=self.path,
+                tensor=f"{self.prefix}.{key}",
             )
         return float(value)
 
@@ -294,6 +286,13 @@ class _Keys:
         if value is None:
             raise FormatError("the key is missing", path=self.path, tensor=f"{self.prefix}.{key}")
         return value
+
+
+def _brief(value: object) -> str:
+    """A metadata value in a few characters, safe to show."""
+    if isinstance(value, bool | int | float | str):
+        return f"`{printable(str(value), 40)}`"
+    return "a list"
 
 
 def _string(meta: Mapping[str, object], key: str, path: Path) -> str:

@@ -13,6 +13,9 @@ import numpy as np
 
 from bitnet_cli.errors import UsageError
 
+COLDEST = 1e-6
+"""Below this temperature the most likely token is taken: the division would leave nothing else, or overflow."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -41,7 +44,9 @@ class Sampling:
         ):
             value = getattr(self, name)
             if not low <= value <= high:
-                raise UsageError(f"{name} must be {low} to {high}, not {value}")
+                raise UsageError(
+                    f"{name} must be {low} to {high}, not {value}", hint="leave it out for the default"
+                )
 
 
 def penalise(logits: np.ndarray, recent: Sequence[int], penalty: float) -> np.ndarray:
@@ -93,7 +98,7 @@ def sample(logits: np.ndarray, recent: Sequence[int], sampling: Sampling, random
     """
     last = recent[-sampling.repeat_last_n :] if sampling.repeat_last_n else []
     logits = penalise(logits, last, sampling.repeat_penalty)
-    if sampling.temperature == 0.0:
+    if sampling.temperature < COLDEST:
         return int(np.argmax(logits))
     ids, p = candidates(logits, sampling)
     drawn = int(np.searchsorted(np.cumsum(p), random.random(), side="right"))

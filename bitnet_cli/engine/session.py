@@ -37,7 +37,8 @@ class Session:
             context_length = min(longest, DEFAULT_CONTEXT)
         if not 1 <= context_length <= longest:
             raise UsageError(
-                f"the context must be 1 to {longest} tokens for this model, not {context_length}"
+                f"the context must be 1 to {longest} tokens for this model, not {context_length}",
+                hint="leave out `-c` for the model's own context, at most 4096",
             )
         c = model.config
         self.model = model
@@ -72,7 +73,9 @@ class Session:
             UsageError: more tokens than the context has room for, or an id outside the vocabulary.
         """
         if not ids:
-            raise UsageError("there is nothing to evaluate: give at least one token")
+            raise UsageError("there is nothing to evaluate", hint="give at least one token")
+        if not 0 <= n_logits <= len(ids):
+            raise UsageError(f"logits of {n_logits} tokens cannot be had from {len(ids)}")
         if len(ids) > self.free:
             raise UsageError(
                 f"{len(ids)} tokens do not fit: {self.free} of {self.context_length} positions are free",

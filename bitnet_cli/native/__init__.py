@@ -6,6 +6,7 @@ contiguity are checked here, so that nothing wrong reaches C.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -111,6 +112,8 @@ class Context:
         self.handle = ffi.gc(handle[0], lib.bn_ctx_free)
         self.isa: str = ffi.string(lib.bn_ctx_isa(self.handle)).decode()
         self.n_threads = n_threads
+        self.lock = threading.Lock()
+        """Held during calls that use the pool: the library serves one caller at a time."""
 
     def kernel_isa(self, kernel: str) -> str | None:
         """The instruction set whose code serves `kernel` (such as `gemv_t2_i8`), or None if there is no such kernel."""
@@ -149,7 +152,8 @@ class TernaryMatrix:
         cls, ctx: Context, fmt: int, data: Any, n_bytes: int, rows: int, cols: int, scale: float
     ) -> TernaryMatrix:
         out = ffi.new("bn_tmat **")
-        status = lib.bn_tmat_pack(ctx.handle, fmt, data, n_bytes, rows, cols, scale, out)
+        with ctx.lock:
+            status = lib.bn_tmat_pack(ctx.handle, fmt, data, n_bytes, rows, cols, scale, out)
         check(status, f"packing a {rows}×{cols} ternary matrix")
         return cls(out[0], scale)
 
@@ -202,7 +206,9 @@ class Plan:
         self._kept: list[Any] = []
         c_ops = ffi.new("bn_op[]", len(ops))
         for c_op, op in zip(c_ops, ops, strict=True):
+            _check_sizes(op, bufs, n_ctx)
             self._fill(c_op, op)
+        self._n_vocab = {op["dense_rows"] for op in ops if op["kind"] == lib.BN_OP_HEAD}
         c_bufs = ffi.new("bn_buf[]", [{"kind": kind, "width": width} for kind, width in bufs])
         out = ffi.new("bn_plan **")
         status = lib.bn_plan_create(ctx.handle, c_ops, len(ops), c_bufs, len(bufs), n_ctx, max_tokens, out)
@@ -245,8 +251,12 @@ class Plan:
             logits: float32 [n_logits, n_vocab], filled with the logits of the last n_logits tokens; None for none.
         """
         n_logits = 0 if logits is None else logits.shape[0]
-        check(
-            lib.bn_plan_run(
+        if tokens.ndim != 1 or (
+            logits is not None and (logits.ndim != 2 or {logits.shape[1]} != self._n_vocab)
+        ):
+            raise ValueError("tokens must be [n_tokens] and logits [n_logits, n_vocab]")
+        with self.ctx.lock:
+            status = lib.bn_plan_run(
                 self.handle,
                 kv.handle,
                 _pointer(tokens, np.int32, "const int32_t *"),
@@ -256,9 +266,8 @@ class Plan:
                 self.n_ops if end is None else end,
                 ffi.NULL if logits is None else _pointer(logits, np.float32, "float *"),
                 n_logits,
-            ),
-            "running the model",
-        )
+            )
+        check(status, "running the model")
 
     def f32(self, index: int, n_tokens: int) -> np.ndarray:
         """A float buffer as a writable view, float32 [n_tokens, width]."""
@@ -292,6 +301,25 @@ class Plan:
             "reading the clock",
         )
         return times
+
+
+def _check_sizes(op: dict[str, Any], bufs: Sequence[tuple[int, int]], n_ctx: int) -> None:
+    """Raises ValueError if an array of an op is not as large as C will read it. Wrong indices are C's to refuse."""
+
+    def width(index: int) -> int:
+        return bufs[index][1] if 0 <= index < len(bufs) else 0
+
+    expected = {}
+    if "weight" in op:
+        expected["weight"] = width(op["in"])
+    if "rope_cos" in op or "rope_sin" in op:
+        expected |= dict.fromkeys(("rope_cos", "rope_sin"), n_ctx * (op["n_rot"] // 2))
+    if "dense" in op:
+        cols = width(op["in"] if op["kind"] == lib.BN_OP_HEAD else op["out"][0])
+        expected["dense"] = op["dense_rows"] * lib.bn_type_row_bytes(op["dense_type"], cols)
+    for name, size in expected.items():
+        if op[name].size != size:
+            raise ValueError(f"`{name}` must hold {size} values, not {op[name].size}")
 
 
 def _check_isa(isa: str) -> None:

@@ -11,7 +11,7 @@ typedef enum {
     BN_ERR_ARG = 2,     /* an argument is out of its documented range */
     BN_ERR_ISA = 3,     /* the ISA is unknown, not compiled in, or not supported by this CPU */
     BN_ERR_CODE = 4,    /* packed weights hold a code that is not -1, 0 or +1 */
-    BN_ERR_THREAD = 5   /* a thread could not be started */
+    BN_ERR_THREAD = 5   /* a thread could not be started, or the threads stayed behind in a fork */
 } bn_status;
 
 /* One English sentence without final period for a status; never NULL. */

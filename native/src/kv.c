@@ -20,7 +20,7 @@ bn_status bn_kv_create(size_t n_layers, size_t n_kv_heads, size_t head_dim, size
     size_t n_values = n_layers * n_kv_heads * head_dim * n_ctx;
     *kv = (bn_kv){.n_layers = n_layers, .n_kv_heads = n_kv_heads, .head_dim = head_dim, .n_ctx = n_ctx,
                   .n_bytes = 2 * n_values * sizeof(uint16_t)};
-    kv->keys = bn_os_pages_alloc(kv->n_bytes);
+    kv->keys = bn_os_pages_alloc(kv->n_bytes, 0);
     if (!kv->keys) {
         free(kv);
         return BN_ERR_NOMEM;

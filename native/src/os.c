@@ -1,50 +1,23 @@
-/* os.c: the one file that differs between operating systems. */
+/* os.c: the one file that differs between operating systems, given POSIX threads: Linux, macOS, other Unix. */
 #define _GNU_SOURCE
 #include "os.h"
 
-#include "bitnet.h"
-
-#if defined(_WIN32)
-#include <windows.h>
-
-void *bn_os_pages_alloc(size_t n_bytes)
-{
-    return VirtualAlloc(NULL, n_bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
-}
-
-void bn_os_pages_free(void *pages, size_t n_bytes)
-{
-    (void)n_bytes;
-    VirtualFree(pages, 0, MEM_RELEASE);
-}
-
-int32_t bn_os_physical_cores(void)
-{
-    SYSTEM_INFO info;
-    GetSystemInfo(&info);
-    return (int32_t)info.dwNumberOfProcessors;
-}
-
-uint64_t bn_os_now_ns(void)
-{
-    LARGE_INTEGER count, frequency;
-    QueryPerformanceCounter(&count);
-    QueryPerformanceFrequency(&frequency);
-    return (uint64_t)((double)count.QuadPart / (double)frequency.QuadPart * 1e9);
-}
-
-#else
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-void *bn_os_pages_alloc(size_t n_bytes)
+#include "bitnet.h"
+
+void *bn_os_pages_alloc(size_t n_bytes, int huge)
 {
     void *pages = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED)
         return NULL;
 #if defined(MADV_HUGEPAGE)
-    madvise(pages, n_bytes, MADV_HUGEPAGE);     /* a wish: without huge pages everything still works */
+    if (huge)
+        madvise(pages, n_bytes, MADV_HUGEPAGE);     /* a wish: without huge pages everything still works */
+#else
+    (void)huge;
 #endif
     return pages;
 }
@@ -143,7 +116,6 @@ int32_t bn_os_physical_cores(void)
     return n > 0 ? (int32_t)n : 1;
 }
 
-#endif
 #endif
 
 int32_t bn_cpu_physical_cores(void)

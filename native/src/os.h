@@ -5,8 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Zeroed memory, page aligned, backed by huge pages where the system has them; taken as it is touched. NULL on failure. */
-void *bn_os_pages_alloc(size_t n_bytes);
+/* Zeroed memory, page aligned, taken from the system as it is touched; in huge pages if asked for and to be had, which
+ * suits what is read from end to end, not what is touched here and there. NULL on failure. */
+void *bn_os_pages_alloc(size_t n_bytes, int huge);
 void bn_os_pages_free(void *pages, size_t n_bytes);
 
 /* Physical cores this process may run on (affinity and hyper-threads considered); at least 1. */

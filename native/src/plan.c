@@ -9,7 +9,10 @@
 
 #include "os.h"
 
-enum { ALIGN = 64, MAX_WIDTH = 1 << 24, MAX_TOKENS = 1 << 16, MAX_CTX = 1 << 24 };
+/* BOUND: quant_i8 adds up to MAX_WIDTH values of at least -128 in an int32, as the kernels do with codes up to 2. */
+enum { ALIGN = 64, MAX_WIDTH = 1 << 22, MAX_TOKENS = 1 << 16, MAX_CTX = 1 << 24 };
+
+_Static_assert(2LL * 128 * MAX_WIDTH <= 1LL << 31, "int32 sums of q and of code * q");
 
 static size_t align_up(size_t n)
 {
@@ -41,6 +44,10 @@ static int matmul_is_valid(const bn_plan *plan, const bn_op *op)
     for (int32_t m = 0; m < op->n_mats; m++)
         if (!op->mat[m] || op->mat[m]->cols != (size_t)plan->bufs[op->in].width ||
             !is_f32(plan, op->out[m], (int64_t)op->mat[m]->rows))
+            return 0;
+    /* Threads write the outputs side by side: no two may be the same buffer. */
+    for (int32_t m = 1; m < op->n_mats; m++)
+        if (op->out[m] == op->out[m - 1] || op->out[m] == op->out[0])
             return 0;
     return 1;
 }
@@ -154,7 +161,7 @@ static bn_status build(bn_plan *plan, const bn_op *ops, const bn_buf *bufs)
     }
     size_t at = align_up(place_buffers(plan, NULL));
     plan->n_bytes = at + (size_t)bn_ctx_n_threads(plan->ctx) * plan->scratch_bytes + ALIGN;
-    plan->memory = bn_os_pages_alloc(plan->n_bytes);
+    plan->memory = bn_os_pages_alloc(plan->n_bytes, 1);
     if (!plan->memory)
         return BN_ERR_NOMEM;
     place_buffers(plan, plan->memory);
@@ -254,6 +261,8 @@ bn_status bn_plan_run(bn_plan *plan, bn_kv *kv, const int32_t *tokens, size_t n_
     if (!plan || n_tokens == 0 || n_tokens > plan->max_tokens || pos > plan->n_ctx || n_tokens > plan->n_ctx - pos ||
         first > end || end > plan->n_ops || n_logits > n_tokens)
         return BN_ERR_ARG;
+    if (!bn_pool_is_alive(plan->ctx->pool))
+        return BN_ERR_THREAD;
     bn_run run = {plan, kv, tokens, n_tokens, pos, first, end, logits, n_logits};
     if (!run_is_valid(&run))
         return BN_ERR_ARG;

@@ -12,9 +12,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
-#if !defined(_WIN32)
 #include <signal.h>
-#endif
 
 enum {
     CACHE_LINE = 128,           /* 64 almost everywhere; pairs of lines are prefetched on x86, and Apple has 128 */
@@ -134,15 +132,11 @@ static void *worker_main(void *arg)
 /* Starts a worker that no signal of the process is delivered to: they are the program's, not the library's. */
 static int worker_start(worker *self)
 {
-#if !defined(_WIN32)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-#endif
     int error = pthread_create(&self->handle, NULL, worker_main, self);
-#if !defined(_WIN32)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-#endif
     return error;
 }
 
@@ -214,6 +208,11 @@ void bn_pool_free(bn_pool *pool)
 int32_t bn_pool_n_threads(const bn_pool *pool)
 {
     return pool->n_threads;
+}
+
+int bn_pool_is_alive(const bn_pool *pool)
+{
+    return pool->n_threads == 1 || pool->owner == getpid();
 }
 
 void bn_pool_run(bn_pool *pool, void (*fn)(void *arg, int32_t thread), void *arg)

@@ -15,6 +15,9 @@ bn_status bn_pool_create(int32_t n_threads, bn_pool **out);
 void bn_pool_free(bn_pool *pool);           /* stops and joins the workers; NULL is allowed */
 int32_t bn_pool_n_threads(const bn_pool *pool);
 
+/* Are its threads here? Not in a forked child, where they stayed behind; a pool of one thread works there too. */
+int bn_pool_is_alive(const bn_pool *pool);
+
 /* Every thread calls fn(arg, thread) once; returns when all have. What the caller wrote before, fn sees; what fn wrote,
  * the caller sees after. fn must not start another run. */
 void bn_pool_run(bn_pool *pool, void (*fn)(void *arg, int32_t thread), void *arg);

@@ -104,6 +104,8 @@ bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, const void *data, siz
     if (!ctx || !data || !out || source_bytes(format, rows, cols) == 0 || n_bytes != source_bytes(format, rows, cols))
         return BN_ERR_ARG;
     *out = NULL;
+    if (!bn_pool_is_alive(ctx->pool))
+        return BN_ERR_THREAD;
     bn_tmat *mat = calloc(1, sizeof *mat);
     if (!mat)
         return BN_ERR_NOMEM;
@@ -113,7 +115,7 @@ bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, const void *data, siz
     mat->n_blocks = bn_div_up(cols, BN_BLOCK_COLS);
     mat->scale = scale;
     mat->n_bytes = mat->n_tiles * mat->n_blocks * BN_BLOCK_BYTES;
-    mat->tiles = bn_os_pages_alloc(mat->n_bytes);
+    mat->tiles = bn_os_pages_alloc(mat->n_bytes, 1);
     if (!mat->tiles) {
         free(mat);
         return BN_ERR_NOMEM;
