@@ -9,7 +9,7 @@ help:               ## show this help
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready            ## build, then let the built-in model write a story
-	@$(BIN)/bitnet run "Once upon a time"
+	@$(BIN)/bitnet run "Once upon a time, there was a little" --temp 0.6
 
 test: pytest checks             ## everything: Python tests, then kernel checks on every CPU kind this machine can show
 

@@ -1,7 +1,7 @@
 /* exp_scalar.h: exp(x) in float, the same operations in the same order for every ISA.
  *
  * x = n*ln2 + r, |r| <= ln2/2, with ln2 in two parts so that r is accurate; e^r by its Taylor polynomial of degree 7
- * in Horner form (error below one ulp); 2^n in two factors so that results down to the subnormals come out. */
+ * in Horner form; 2^n in two factors so that results down to the subnormals come out. At most 1.25 ulp off in all. */
 #ifndef BN_EXP_SCALAR_H
 #define BN_EXP_SCALAR_H
 
