@@ -4,6 +4,7 @@ usage: python curve.py LOSS_JSONL OUT_SVG [--rows 14]
 
 LOSS_JSONL is the loss.jsonl written by train.py.
 """
+
 import argparse
 import json
 from pathlib import Path
@@ -25,23 +26,33 @@ def draw(entries):
     def line(key, colour):
         points = " ".join(f"{x(e):.1f},{y(e[key]):.1f}" for e in entries if e[key])
         return f'<polyline fill="none" stroke="{colour}" stroke-width="1.6" points="{points}"/>'
+
     start = next((x(e) for e in entries if e["ternary"]), WIDTH - RIGHT)
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
-           f'<title>Training loss of the demo model</title><rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
-           f'<rect x="{start:.1f}" y="{TOP}" width="{WIDTH - RIGHT - start:.1f}" height="{HEIGHT - TOP - BOTTOM}" fill="#eef3fa"/>']
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
+        f'<title>Training loss of the demo model</title><rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
+        f'<rect x="{start:.1f}" y="{TOP}" width="{WIDTH - RIGHT - start:.1f}" height="{HEIGHT - TOP - BOTTOM}" '
+        'fill="#eef3fa"/>',
+    ]
     for k in range(7):
         loss = low + (high - low) * k / 6
-        out.append(f'<path d="M{LEFT} {y(loss):.1f}H{WIDTH - RIGHT}" stroke="#ccc" stroke-width="0.6"/>'
-                   f'<text x="{LEFT - 8}" y="{y(loss) + 4:.1f}" text-anchor="end">{loss:.1f}</text>')
+        out.append(
+            f'<path d="M{LEFT} {y(loss):.1f}H{WIDTH - RIGHT}" stroke="#ccc" stroke-width="0.6"/>'
+            f'<text x="{LEFT - 8}" y="{y(loss) + 4:.1f}" text-anchor="end">{loss:.1f}</text>'
+        )
     for minute in range(0, int(minutes) + 1, 10):
         at = x({"seconds": minute * 60})
         out.append(f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{minute}</text>')
-    out += [line("train", "#9db4d0"), line("heldout", "#b03030"),
-            f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">minutes</text>',
-            f'<text x="{WIDTH - RIGHT - 8}" y="{TOP + 18}" text-anchor="end" fill="#6f8bb0">training loss per token</text>',
-            f'<text x="{WIDTH - RIGHT - 8}" y="{TOP + 36}" text-anchor="end" fill="#b03030">held-out loss per token</text>',
-            f'<text x="{start + 8:.1f}" y="{HEIGHT - BOTTOM - 10}" fill="#456">ternary weights</text>',
-            f'<text x="{LEFT + 8}" y="{HEIGHT - BOTTOM - 10}" fill="#456">float weights</text>', "</svg>"]
+    out += [
+        line("train", "#9db4d0"),
+        line("heldout", "#b03030"),
+        f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">minutes</text>',
+        f'<text x="{WIDTH - RIGHT - 8}" y="{TOP + 18}" text-anchor="end" fill="#6f8bb0">training loss per token</text>',
+        f'<text x="{WIDTH - RIGHT - 8}" y="{TOP + 36}" text-anchor="end" fill="#b03030">held-out loss per token</text>',
+        f'<text x="{start + 8:.1f}" y="{HEIGHT - BOTTOM - 10}" fill="#456">ternary weights</text>',
+        f'<text x="{LEFT + 8}" y="{HEIGHT - BOTTOM - 10}" fill="#456">float weights</text>',
+        "</svg>",
+    ]
     return "\n".join(out) + "\n"
 
 
@@ -51,8 +62,10 @@ def table(entries, rows):
     picked = sorted({round(i * (len(known) - 1) / (rows - 1)) for i in range(rows)})
     out = ["| minute | step | tokens (M) | weights | train | held-out |", "|---:|---:|---:|---|---:|---:|"]
     for e in (known[i] for i in picked):
-        out.append(f"| {e['seconds'] / 60:.1f} | {e['step']} | {e['tokens'] / 1e6:.2f} | {'ternary' if e['ternary'] else 'float'} "
-                   f"| {e['train']:.3f} | {e['heldout']:.3f} |")
+        out.append(
+            f"| {e['seconds'] / 60:.1f} | {e['step']} | {e['tokens'] / 1e6:.2f} | {'ternary' if e['ternary'] else 'float'} "
+            f"| {e['train']:.3f} | {e['heldout']:.3f} |"
+        )
     return "\n".join(out)
 
 

@@ -12,6 +12,7 @@ predictions not made yet, so those see at least 128 tokens before them. TEACHER_
 tokenizer.bin (generate.py says where they come from). As the teacher's mark of a story's end BOS or EOS is accepted: their
 probabilities are added.
 """
+
 import argparse
 import json
 import os
@@ -19,13 +20,12 @@ from pathlib import Path
 
 os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
 
-import torch
-from safetensors.torch import load_file
-from tokenizers import Tokenizer
-
 import generate
 import model as net
 import tokenizer as tok
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
 
 STRIDE = 128
 
@@ -38,17 +38,40 @@ def unpack_ternary(b):
 def load_checkpoint(folder):
     """Returns the shape, the float32 working weights and the float tensors of an exported checkpoint."""
     c, tensors = json.loads((folder / "config.json").read_text()), load_file(folder / "model.safetensors")
-    shape = net.Shape(c["hidden_size"], c["intermediate_size"], c["num_hidden_layers"], c["num_attention_heads"],
-                      c["num_key_value_heads"], c["head_dim"], c["vocab_size"], c["max_position_embeddings"],
-                      c["rms_norm_eps"], c["rope_theta"])
+    shape = net.Shape(
+        c["hidden_size"],
+        c["intermediate_size"],
+        c["num_hidden_layers"],
+        c["num_attention_heads"],
+        c["num_key_value_heads"],
+        c["head_dim"],
+        c["vocab_size"],
+        c["max_position_embeddings"],
+        c["rms_norm_eps"],
+        c["rope_theta"],
+    )
 
     def layer(i, name):
         return tensors[f"model.layers.{i}.{name}.weight"]
-    ready = {n: [unpack_ternary(layer(i, hf)) * tensors[f"model.layers.{i}.{hf}.weight_scale"].float()
-                 for i in range(shape.layers)] for n, hf in net.PROJECTIONS.items()}
-    weights = {fused: [torch.cat([ready[p][i] for p in parts]) for i in range(shape.layers)] for fused, parts in net.FUSED.items()}
-    floats = {n: torch.stack([layer(i, hf) for i in range(shape.layers)]).float() for n, hf in net.NORMS.items()}
-    floats |= {"embed": tensors["model.embed_tokens.weight"].float(), "final": tensors["model.norm.weight"].float()}
+
+    ready = {
+        n: [
+            unpack_ternary(layer(i, hf)) * tensors[f"model.layers.{i}.{hf}.weight_scale"].float()
+            for i in range(shape.layers)
+        ]
+        for n, hf in net.PROJECTIONS.items()
+    }
+    weights = {
+        fused: [torch.cat([ready[p][i] for p in parts]) for i in range(shape.layers)]
+        for fused, parts in net.FUSED.items()
+    }
+    floats = {
+        n: torch.stack([layer(i, hf) for i in range(shape.layers)]).float() for n, hf in net.NORMS.items()
+    }
+    floats |= {
+        "embed": tensors["model.embed_tokens.weight"].float(),
+        "final": tensors["model.norm.weight"].float(),
+    }
     return shape, weights, floats
 
 
@@ -68,24 +91,35 @@ class Zeros:
 
     def shares(self):
         """Returns [(share after relu2, share after int8)] of the layers."""
-        return [(r / t, q / t) for r, q, t in zip(self.relu, self.int8, self.total)]
+        return [(r / t, q / t) for r, q, t in zip(self.relu, self.int8, self.total, strict=True)]
 
 
 @torch.no_grad()
 def student_loss(folder, stories, batch=20):
     """Returns the summed loss, the number of predicted tokens and the zero shares of the checkpoint on the stories."""
     shape, weights, floats = load_checkpoint(folder)
-    rows = sorted((e.ids + [tok.EOS_ID] for e in Tokenizer.from_file(str(folder / "tokenizer.json")).encode_batch(stories)), key=len)
+    rows = sorted(
+        (
+            [*e.ids, tok.EOS_ID]
+            for e in Tokenizer.from_file(str(folder / "tokenizer.json")).encode_batch(stories)
+        ),
+        key=len,
+    )
     zeros, total, count = Zeros(shape.layers), 0.0, 0
     assert len(rows[-1]) <= shape.context + 1
     for at in range(0, len(rows), batch):
-        part = rows[at:at + batch]
+        part = rows[at : at + batch]
         length = len(part[-1]) - 1
         tokens, targets = torch.full((len(part), length), tok.EOS_ID), torch.full((len(part), length), -100)
         for j, row in enumerate(part):
-            tokens[j, :len(row) - 1], targets[j, :len(row) - 1] = torch.tensor(row[:-1]), torch.tensor(row[1:])
+            tokens[j, : len(row) - 1], targets[j, : len(row) - 1] = (
+                torch.tensor(row[:-1]),
+                torch.tensor(row[1:]),
+            )
         zeros.mask = targets >= 0
-        x = net.network(shape, weights, floats, tokens, *net.rope_tables(shape, length), probe=zeros)[zeros.mask]
+        x = net.network(shape, weights, floats, tokens, *net.rope_tables(shape, length), probe=zeros)[
+            zeros.mask
+        ]
         logits = x @ floats["embed"].T
         total += torch.nn.functional.cross_entropy(logits, targets[zeros.mask], reduction="sum").item()
         count += len(logits)
@@ -101,11 +135,17 @@ def teacher_ids(teacher, text):
         k = known.get(c.encode())
         ids += [k] if k is not None else [3 + b for b in c.encode()]
     while True:
-        best = max(((teacher.scores[m], -j, m) for j in range(len(ids) - 1)
-                    if (m := known.get(teacher.pieces[ids[j]] + teacher.pieces[ids[j + 1]])) is not None), default=None)
+        best = max(
+            (
+                (teacher.scores[m], -j, m)
+                for j in range(len(ids) - 1)
+                if (m := known.get(teacher.pieces[ids[j]] + teacher.pieces[ids[j + 1]])) is not None
+            ),
+            default=None,
+        )
         if best is None:
-            return [generate.BOS] + ids
-        ids[-best[1]:2 - best[1]] = [best[2]]
+            return [generate.BOS, *ids]
+        ids[-best[1] : 2 - best[1]] = [best[2]]
 
 
 @torch.no_grad()
@@ -114,8 +154,12 @@ def teacher_logits(t, ids):
     pos, heads = torch.arange(len(ids)), t.heads
     x = t.embed[torch.tensor(ids)]
     for i in range(t.layers):
-        q, k, v = (t._rms(x, t.attn_norm[i]) @ t.wqkv[i].T).view(len(ids), 3, heads, t.head_dim).permute(1, 2, 0, 3)
-        a = torch.nn.functional.scaled_dot_product_attention(t._rope(q, pos), t._rope(k, pos), v, is_causal=True)
+        q, k, v = (
+            (t._rms(x, t.attn_norm[i]) @ t.wqkv[i].T).view(len(ids), 3, heads, t.head_dim).permute(1, 2, 0, 3)
+        )
+        a = torch.nn.functional.scaled_dot_product_attention(
+            t._rope(q, pos), t._rope(k, pos), v, is_causal=True
+        )
         x = x + a.transpose(0, 1).reshape(len(ids), t.dim) @ t.wo[i].T
         gate, up = (t._rms(x, t.ffn_norm[i]) @ t.w13[i].T).split(t.ffn, -1)
         x = x + (torch.nn.functional.silu(gate) * up) @ t.w2[i].T
@@ -127,15 +171,15 @@ def teacher_loss(folder, stories):
     teacher, total, count, long = generate.Teacher(folder, "cpu"), 0.0, 0, 0
     for story in stories:
         ids = teacher_ids(teacher, story)
-        targets = torch.tensor(ids[1:] + [generate.EOS])
+        targets = torch.tensor([*ids[1:], generate.EOS])
         long += len(ids) > generate.CONTEXT
         scored = start = 0
         while scored < len(ids):
-            window = ids[start:start + generate.CONTEXT]
+            window = ids[start : start + generate.CONTEXT]
             logp = teacher_logits(teacher, window).log_softmax(-1)
             logp[:, generate.EOS] = torch.logaddexp(logp[:, generate.EOS], logp[:, generate.BOS])
             end = start + len(window)
-            total -= logp[scored - start:].gather(1, targets[scored:end, None]).sum().item()
+            total -= logp[scored - start :].gather(1, targets[scored:end, None]).sum().item()
             scored, start = end, start + STRIDE
         count += len(ids)
     return total, count, long
@@ -144,14 +188,25 @@ def teacher_loss(folder, stories):
 def samples(folder, count, temperature, top_p, length):
     """Returns `count` stories written by transformers from BOS alone, with the seeds 1, 2, ..."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model, out = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval(), []
     for seed in range(1, count + 1):
         torch.manual_seed(seed)
         start = torch.tensor([[tok.BOS_ID]])
-        ids = model.generate(start, attention_mask=torch.ones_like(start), do_sample=True, temperature=temperature,
-                             top_p=top_p, top_k=0, max_new_tokens=length)
-        out.append(tokenizer.decode(ids[0], skip_special_tokens=True) + ("" if ids[0, -1] == tok.EOS_ID else " [cut]"))
+        ids = model.generate(
+            start,
+            attention_mask=torch.ones_like(start),
+            do_sample=True,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=0,
+            max_new_tokens=length,
+        )
+        out.append(
+            tokenizer.decode(ids[0], skip_special_tokens=True)
+            + ("" if ids[0, -1] == tok.EOS_ID else " [cut]")
+        )
     return out
 
 
@@ -170,21 +225,38 @@ def main():
     arg.add_argument("--json", type=Path, help="file for all results as JSON")
     a = arg.parse_args()
     torch.set_num_threads(a.threads)
-    stories = tok.read_stories(a.heldout)[:a.stories]
+    stories = tok.read_stories(a.heldout)[: a.stories]
     chars = sum(map(len, stories))
     total, count, shares = student_loss(a.checkpoint, stories)
-    result = {"stories": len(stories), "characters": chars,
-              "student": {"tokens": count, "per_token": total / count, "per_character": total / chars},
-              "zeros": [{"relu2": r, "int8": q} for r, q in shares]}
+    result = {
+        "stories": len(stories),
+        "characters": chars,
+        "student": {"tokens": count, "per_token": total / count, "per_character": total / chars},
+        "zeros": [{"relu2": r, "int8": q} for r, q in shares],
+    }
     print(f"{len(stories)} held-out stories, {chars} characters")
-    print(f"student: {total / count:.4f} per token ({count} tokens), {total / chars:.4f} per character", flush=True)
+    print(
+        f"student: {total / count:.4f} per token ({count} tokens), {total / chars:.4f} per character",
+        flush=True,
+    )
     for i, (r, q) in enumerate(shares):
-        print(f"layer {i}: zeros after relu2 {r:.1%}, after int8 quantisation before down_proj {q:.1%}", flush=True)
+        print(
+            f"layer {i}: zeros after relu2 {r:.1%}, after int8 quantisation before down_proj {q:.1%}",
+            flush=True,
+        )
     if a.teacher:
         total, count, long = teacher_loss(a.teacher, stories)
-        result["teacher"] = {"tokens": count, "per_token": total / count, "per_character": total / chars, "over_context": long}
-        print(f"teacher: {total / count:.4f} per token ({count} tokens), {total / chars:.4f} per character; "
-              f"{long} stories longer than its context", flush=True)
+        result["teacher"] = {
+            "tokens": count,
+            "per_token": total / count,
+            "per_character": total / chars,
+            "over_context": long,
+        }
+        print(
+            f"teacher: {total / count:.4f} per token ({count} tokens), {total / chars:.4f} per character; "
+            f"{long} stories longer than its context",
+            flush=True,
+        )
     if a.samples:
         result["samples"] = samples(a.checkpoint, a.samples, a.temperature, a.top_p, a.length)
         for seed, text in enumerate(result["samples"], 1):

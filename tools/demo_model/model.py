@@ -4,15 +4,27 @@ The seven projections of all layers are kept as stacks [layers, out, in] of floa
 once per optimiser step, into the bf16 matrices which the network multiplies with; their gradient is passed to the
 masters unchanged (straight-through estimator).
 """
+
 import dataclasses
 
 import torch
 import torch.nn.functional as F
 
-PROJECTIONS = {"q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj", "o": "self_attn.o_proj",
-               "gate": "mlp.gate_proj", "up": "mlp.up_proj", "down": "mlp.down_proj"}
-NORMS = {"input": "input_layernorm", "attn_sub": "self_attn.attn_sub_norm", "post": "post_attention_layernorm",
-         "ffn_sub": "mlp.ffn_sub_norm"}
+PROJECTIONS = {
+    "q": "self_attn.q_proj",
+    "k": "self_attn.k_proj",
+    "v": "self_attn.v_proj",
+    "o": "self_attn.o_proj",
+    "gate": "mlp.gate_proj",
+    "up": "mlp.up_proj",
+    "down": "mlp.down_proj",
+}
+NORMS = {
+    "input": "input_layernorm",
+    "attn_sub": "self_attn.attn_sub_norm",
+    "post": "post_attention_layernorm",
+    "ffn_sub": "mlp.ffn_sub_norm",
+}
 FUSED = {"qkv": ("q", "k", "v"), "o": ("o",), "gate_up": ("gate", "up"), "down": ("down",)}
 
 
@@ -34,12 +46,24 @@ class Shape:
     def projection(self, name):
         """Returns (out, in) of one projection."""
         q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        return {"q": (q, self.hidden), "k": (kv, self.hidden), "v": (kv, self.hidden), "o": (self.hidden, q),
-                "gate": (self.ffn, self.hidden), "up": (self.ffn, self.hidden), "down": (self.hidden, self.ffn)}[name]
+        return {
+            "q": (q, self.hidden),
+            "k": (kv, self.hidden),
+            "v": (kv, self.hidden),
+            "o": (self.hidden, q),
+            "gate": (self.ffn, self.hidden),
+            "up": (self.ffn, self.hidden),
+            "down": (self.hidden, self.ffn),
+        }[name]
 
     def norm(self, name):
         """Returns the width of one norm."""
-        return {"input": self.hidden, "post": self.hidden, "attn_sub": self.heads * self.head_dim, "ffn_sub": self.ffn}[name]
+        return {
+            "input": self.hidden,
+            "post": self.hidden,
+            "attn_sub": self.heads * self.head_dim,
+            "ffn_sub": self.ffn,
+        }[name]
 
     def ternary_weights(self):
         """Returns the number of ternary weights."""
@@ -49,10 +73,13 @@ class Shape:
 def new_masters(shape, seed):
     """Returns freshly initialised float32 masters: projections and norms stacked over the layers, and the embedding."""
     g = torch.Generator().manual_seed(seed)
-    masters = {"embed": torch.randn(shape.vocab, shape.hidden, generator=g) * 0.02, "final": torch.ones(shape.hidden)}
+    masters = {
+        "embed": torch.randn(shape.vocab, shape.hidden, generator=g) * 0.02,
+        "final": torch.ones(shape.hidden),
+    }
     for name in PROJECTIONS:
         out, inner = shape.projection(name)
-        scale = inner ** -0.5 * (0.2 if name in ("o", "down") else 0.6)
+        scale = inner**-0.5 * (0.2 if name in ("o", "down") else 0.6)
         masters[name] = torch.randn(shape.layers, out, inner, generator=g) * scale
     for name in NORMS:
         masters[name] = torch.ones(shape.layers, shape.norm(name))
@@ -66,7 +93,7 @@ def ternarise(stack):
 
 
 def working_weights(masters, quantise, dtype):
-    """Returns {fused name: [one leaf matrix per layer]}, ternary times scale, or the masters themselves in the float phase."""
+    """Returns {fused name: [one leaf matrix per layer]}: ternary times scale, or the masters in the float phase."""
     ready = {}
     for name in PROJECTIONS:
         if quantise:
@@ -74,8 +101,10 @@ def working_weights(masters, quantise, dtype):
             ready[name] = (t * scale).to(dtype)
         else:
             ready[name] = masters[name].to(dtype)
-    return {fused: [torch.cat([ready[p][i] for p in parts]).requires_grad_() for i in range(len(ready[parts[0]]))]
-            for fused, parts in FUSED.items()}
+    return {
+        fused: [torch.cat([ready[p][i] for p in parts]).requires_grad_() for i in range(len(ready[parts[0]]))]
+        for fused, parts in FUSED.items()
+    }
 
 
 def rope_tables(shape, length):

@@ -7,6 +7,7 @@ whether the weights are still floats (the first part) or ternary (the rest), so 
 machine. WORK_DIR receives the tokenizer files, `state.pt` every --save-minutes (masters, optimiser, counters),
 `loss.jsonl`, and at the end `final.pt`. export.py turns either file into a Hugging Face checkpoint.
 """
+
 import argparse
 import dataclasses
 import json
@@ -14,11 +15,10 @@ import random
 import time
 from pathlib import Path
 
-import torch
-from tokenizers import Tokenizer
-
 import model as net
 import tokenizer as tok
+import torch
+from tokenizers import Tokenizer
 
 
 def pack(stories, length, rng):
@@ -30,7 +30,7 @@ def pack(stories, length, rng):
     rng.shuffle(order)
     rows = []
     for at in range(0, len(order), 2048):
-        chunk = sorted(order[at:at + 2048], key=lambda i: -len(stories[i]))
+        chunk = sorted(order[at : at + 2048], key=lambda i: -len(stories[i]))
         room = {}
         for i in chunk:
             size = len(stories[i])
@@ -47,8 +47,8 @@ def pack(stories, length, rng):
     for r, row in enumerate(rows):
         rng.shuffle(row)
         ids = torch.tensor([t for i in row for t in stories[i]])
-        tokens[r, :len(ids)] = ids
-        targets[r, :len(ids)] = ids
+        tokens[r, : len(ids)] = ids
+        targets[r, : len(ids)] = ids
     # A BOS is never a target: nothing follows EOS when the model is used.
     targets[targets == tok.BOS_ID] = -100
     return tokens[:, :-1].contiguous(), targets[:, 1:].contiguous()
@@ -60,7 +60,7 @@ def batches(stories, length, rows, seed):
     while True:
         tokens, targets = pack(stories, length, random.Random(f"{seed} {epoch}"))
         for at in range(0, len(tokens) - rows + 1, rows):
-            yield epoch, tokens[at:at + rows], targets[at:at + rows]
+            yield epoch, tokens[at : at + rows], targets[at : at + rows]
         epoch += 1
 
 
@@ -99,7 +99,7 @@ def split_gradients(weights, shape):
     for fused, parts in net.FUSED.items():
         sizes = [shape.projection(p)[0] for p in parts]
         stack = torch.stack([w.grad for w in weights[fused]]).float()
-        grads.update(zip(parts, stack.split(sizes, 1)))
+        grads.update(zip(parts, stack.split(sizes, 1), strict=True))
     return grads
 
 
@@ -111,24 +111,41 @@ def learning_rate(done, warmup):
 def main():
     """Runs the training; see the module's docstring."""
     arg = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arg.add_argument("--stories", type=Path, required=True, help="training stories, one JSON string per line, plain or .xz")
+    arg.add_argument(
+        "--stories", type=Path, required=True, help="training stories, one JSON string per line, plain or .xz"
+    )
     arg.add_argument("--heldout", type=Path, required=True, help="held-out stories in the same format")
-    arg.add_argument("--out", type=Path, required=True, help="folder for the tokenizer, the states and the log")
+    arg.add_argument(
+        "--out", type=Path, required=True, help="folder for the tokenizer, the states and the log"
+    )
     arg.add_argument("--minutes", type=float, default=78, help="time allotted to the training proper")
     arg.add_argument("--float-share", type=float, default=0.15, help="share of the time with float weights")
-    arg.add_argument("--warmup", type=float, default=0.01, help="share of the time over which the learning rates rise")
+    arg.add_argument(
+        "--warmup", type=float, default=0.01, help="share of the time over which the learning rates rise"
+    )
     arg.add_argument("--rate", type=float, default=0.02, help="peak learning rate of Muon (projections)")
-    arg.add_argument("--adam-rate", type=float, default=0.004, help="peak learning rate of Adam (embedding and norms)")
-    arg.add_argument("--decay", type=float, default=0.1, help="weight decay of the projections in the first half")
+    arg.add_argument(
+        "--adam-rate", type=float, default=0.004, help="peak learning rate of Adam (embedding and norms)"
+    )
+    arg.add_argument(
+        "--decay", type=float, default=0.1, help="weight decay of the projections in the first half"
+    )
     arg.add_argument("--rows", type=int, default=16, help="rows of a batch")
     arg.add_argument("--seed", type=int, default=1, help="seed of initialisation and shuffling")
     arg.add_argument("--threads", type=int, default=2, help="CPU threads")
     arg.add_argument("--save-minutes", type=float, default=10, help="time between two saved states")
-    arg.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="use torch.compile")
+    arg.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, default=True, help="use torch.compile"
+    )
     arg.add_argument("--resume", action="store_true", help="go on from state.pt in the output folder")
     for field in dataclasses.fields(net.Shape):
         if field.type is int:
-            arg.add_argument("--" + field.name.replace("_", "-"), type=int, default=field.default, help="size of the network")
+            arg.add_argument(
+                "--" + field.name.replace("_", "-"),
+                type=int,
+                default=field.default,
+                help="size of the network",
+            )
     a = arg.parse_args()
     torch.set_num_threads(a.threads)
     shape = net.Shape(**{f.name: getattr(a, f.name) for f in dataclasses.fields(net.Shape) if f.type is int})
@@ -143,11 +160,16 @@ def main():
     else:
         tokenizer = tok.train_tokenizer(stories, shape.vocab)
         tok.save_tokenizer(tokenizer, a.out, shape.context)
-    encode = lambda texts: [e.ids + [tok.EOS_ID] for e in tokenizer.encode_batch(texts)]
+
+    def encode(texts):
+        return [[*e.ids, tok.EOS_ID] for e in tokenizer.encode_batch(texts)]
+
     ids = [s for s in encode(stories) if len(s) <= shape.context]
     held = pack(encode(tok.read_stories(a.heldout)), shape.context, random.Random(0))
-    held = [t[:2 * a.rows] for t in held]
-    log(f"{len(stories)} of {len(read)} stories, {sum(map(len, ids))} tokens, {shape.ternary_weights()} ternary weights")
+    held = [t[: 2 * a.rows] for t in held]
+    log(
+        f"{len(stories)} of {len(read)} stories, {sum(map(len, ids))} tokens, {shape.ternary_weights()} ternary weights"
+    )
 
     masters = net.new_masters(shape, a.seed)
     muon, step, seen, spent = Muon(masters), 0, 0, 0.0
@@ -168,9 +190,20 @@ def main():
 
     def save(name, quantise):
         part = a.out / (name + ".part")
-        torch.save({"shape": dataclasses.asdict(shape), "masters": {n: v.detach() for n, v in masters.items()},
-                    "muon": muon.buffer, "adam": adam.state_dict(), "step": step, "seen": seen, "spent": spent,
-                    "quantised": quantise, "arguments": {k: str(v) for k, v in vars(a).items()}}, part)
+        torch.save(
+            {
+                "shape": dataclasses.asdict(shape),
+                "masters": {n: v.detach() for n, v in masters.items()},
+                "muon": muon.buffer,
+                "adam": adam.state_dict(),
+                "step": step,
+                "seen": seen,
+                "spent": spent,
+                "quantised": quantise,
+                "arguments": {k: str(v) for k, v in vars(a).items()},
+            },
+            part,
+        )
         part.rename(a.out / name)
 
     def run(weights, tokens, targets):
@@ -194,7 +227,13 @@ def main():
         loss.backward()
         with torch.no_grad():
             momentum = min(0.95, 0.85 + 0.1 * step / 200)
-            muon.step(masters, split_gradients(weights, shape), a.rate * factor, a.decay if done < 0.5 else 0.0, momentum)
+            muon.step(
+                masters,
+                split_gradients(weights, shape),
+                a.rate * factor,
+                a.decay if done < 0.5 else 0.0,
+                momentum,
+            )
         adam.param_groups[0]["lr"] = a.adam_rate * factor
         adam.step()
         adam.zero_grad()
@@ -203,10 +242,20 @@ def main():
             speed, held_loss = count * tokens.numel() / (time.monotonic() - mark), None
             if step % 100 == 0:
                 weights = net.working_weights(masters, quantise, torch.bfloat16)
-                held_loss = sum(run(weights, *(t[i:i + a.rows] for t in held)).item() for i in (0, a.rows)) / 2
-            entry = {"step": step, "tokens": seen, "epoch": epoch, "seconds": round(spent, 1), "ternary": quantise,
-                     "train": round(total / count, 4), "heldout": held_loss and round(held_loss, 4),
-                     "rate": round(a.rate * factor, 5), "tokens_per_second": round(speed)}
+                held_loss = (
+                    sum(run(weights, *(t[i : i + a.rows] for t in held)).item() for i in (0, a.rows)) / 2
+                )
+            entry = {
+                "step": step,
+                "tokens": seen,
+                "epoch": epoch,
+                "seconds": round(spent, 1),
+                "ternary": quantise,
+                "train": round(total / count, 4),
+                "heldout": held_loss and round(held_loss, 4),
+                "rate": round(a.rate * factor, 5),
+                "tokens_per_second": round(speed),
+            }
             log(json.dumps(entry))
             curve.write(json.dumps(entry) + "\n")
             curve.flush()
