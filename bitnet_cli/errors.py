@@ -15,6 +15,8 @@ UsageError all of them mean exit code 1. Imports nothing of ours.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -78,6 +80,16 @@ class NativeError(BitnetError):
     def __init__(self, message: str, *, status: int = 0, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.status = status
+
+
+@contextmanager
+def with_hint(hint: str) -> Iterator[None]:
+    """Gives a FormatError that leaves the block without a hint this one: what helps depends on who reads the file."""
+    try:
+        yield
+    except FormatError as error:
+        error.hint = error.hint or hint
+        raise
 
 
 def printable(text: str, limit: int = 100) -> str:

@@ -14,11 +14,15 @@ from bitnet_cli.cli.commands.inspect import inspect
 from bitnet_cli.cli.commands.run import run
 from bitnet_cli.cli.explain import explain
 from bitnet_cli.cli.output import out
+from bitnet_cli.cli.termination import Terminated, sigterm_raises
 
 app = typer.Typer(
     name="bitnet",
     help="Ternary (1.58-bit) language models on ordinary CPUs.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. BITNET_DEBUG=1 shows tracebacks.",
+    epilog=(
+        "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated. "
+        "BITNET_DEBUG=1 shows tracebacks."
+    ),
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -46,25 +50,61 @@ def options(
 
 def main(args: list[str] | None = None) -> int:
     """Runs one command line and returns its exit code; every error is explained in one sentence."""
+    _replace_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
     out.json_mode = False
     try:
-        code = app((sys.argv[1:] if args is None else args) or ["--help"], prog_name="bitnet", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        with sigterm_raises():
+            return _run((sys.argv[1:] if args is None else args) or ["--help"])
     except BrokenPipeError:
-        # The reader of our output has gone: nothing to say, and nothing to be flushed at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (Exception, KeyboardInterrupt) as error:
+        return 1  # The reader of our output has gone: nothing to say.
+    except (Exception, KeyboardInterrupt, Terminated) as error:
+        if os.environ.get("BITNET_DEBUG"):
+            raise
         explanation = explain(error)
-        if explanation is None or os.environ.get("BITNET_DEBUG"):
-            if os.environ.get("BITNET_DEBUG"):
-                raise
+        if explanation is None:
             out.error(
                 f"unexpected {type(error).__name__}: {error}", "this is a defect; BITNET_DEBUG=1 shows where"
             )
             return 1
         out.error(explanation.message, explanation.hint)
         return explanation.exit_code
+    finally:
+        _give_up_broken_streams()
+
+
+def _run(args: list[str]) -> int:
+    """Parses and runs; not through typer's own `main`, which ends silently on Ctrl-C and on broken pipes."""
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("bitnet", list(args)) as ctx:
+            command.invoke(ctx)
+    except typer.Exit as end:
+        return end.exit_code
+    finally:
+        sys.stdout.flush()  # Here a full disk is still an error that can be told.
+    return 0
+
+
+def _replace_missing_streams() -> None:
+    """Puts the null device where a standard stream was closed (`>&-`); `sys.stdin` stays None.
+
+    The number of a closed stream would go to the next file that is opened, and whatever is written to the
+    stream would end in that file. The lowest free number is taken first, so each stream gets its own.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_RDWR)
+            if name != "stdin":
+                setattr(sys, name, open(number, "w", encoding="utf-8"))  # noqa: SIM115 - as long as we run
+
+
+def _give_up_broken_streams() -> None:
+    """Points streams that cannot be written at the null device, or Python would complain about them at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

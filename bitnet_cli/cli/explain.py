@@ -8,9 +8,30 @@ from dataclasses import dataclass
 
 import typer
 
-from bitnet_cli.errors import BitnetError, FormatError
+from bitnet_cli.cli.termination import Terminated
+from bitnet_cli.errors import (
+    BitnetError,
+    FormatError,
+    NativeError,
+    RepresentationError,
+    UnsupportedError,
+    UsageError,
+)
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+
+# What to do about an error that does not say it itself. Errors about files of a checkpoint do.
+_HINTS: tuple[tuple[type[BitnetError], str], ...] = (
+    (UsageError, "`bitnet --help` shows the commands, `bitnet COMMAND --help` what each takes"),
+    (
+        FormatError,
+        "the file is damaged or not of this kind: fetch it again, or make it again with `bitnet convert`",
+    ),
+    (UnsupportedError, "the README lists the models that this version runs"),
+    (RepresentationError, "choose another type for these tensors"),
+    (NativeError, "close other programs or choose a shorter context (`-c`); if it stays, it is a defect"),
+    (BitnetError, "check the path, its permissions and its disk"),
+)
 
 
 @dataclass(frozen=True)
@@ -24,13 +45,13 @@ class Explanation:
 
 def explain(error: BaseException) -> Explanation | None:
     """The explanation of a known kind of error; None for a defect of this program."""
-    if isinstance(error, FormatError):
-        again = "the file is damaged or not of this kind: fetch it again, or make it again with `bitnet convert`"
-        return Explanation(error.message, error.hint or again, error.exit_code)
     if isinstance(error, BitnetError):
-        return Explanation(error.message, error.hint, error.exit_code)
+        hint = error.hint or next(hint for kind, hint in _HINTS if isinstance(error, kind))
+        return Explanation(error.message, hint, error.exit_code)
     if isinstance(error, KeyboardInterrupt):
         return Explanation("interrupted", None, INTERRUPTED)
+    if isinstance(error, Terminated):
+        return Explanation("terminated", None, TERMINATED)
     if isinstance(error, typer.TyperException):
         return _usage(error)
     if isinstance(error, OSError):
@@ -57,7 +78,7 @@ def _os_error(error: OSError) -> Explanation:
     if error.errno == errno.ENOSPC:
         return Explanation(
             f"the disk is full{': ' + name if name else ''}",
-            "free some space, or write elsewhere with `-o`",
+            "free some space, or write elsewhere",
             FAILED,
         )
     known = {
@@ -65,9 +86,13 @@ def _os_error(error: OSError) -> Explanation:
         errno.EACCES: (f"no permission: {name}", "check the file's owner and mode"),
         errno.EISDIR: (f"{name} is a directory, not a file", "give the path of a file"),
         errno.ENOTDIR: (f"{name} is not a directory", "check the path"),
-        errno.EROFS: (f"the file system is read-only: {name}", "write elsewhere with `-o`"),
+        errno.EROFS: (f"the file system is read-only: {name}", "write elsewhere"),
     }
     message, hint = known.get(
-        error.errno or 0, (f"{error.strerror or error}{': ' + name if name else ''}", None)
+        error.errno or 0,
+        (
+            f"{error.strerror or error}{': ' + name if name else ''}",
+            "check the path, its permissions and its disk",
+        ),
     )
     return Explanation(message, hint, FAILED)

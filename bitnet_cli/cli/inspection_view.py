@@ -8,7 +8,7 @@ from bitnet_cli.cli.output import out
 from bitnet_cli.errors import printable
 
 if TYPE_CHECKING:
-    from bitnet_cli.formats.inspection import Inspection, KindReport, MetadataItem, TensorReport
+    from bitnet_cli.formats.inspection import Inspection, MetadataItem, TensorKind, TensorReport
 
 WIDTH = 80
 
@@ -56,7 +56,7 @@ def _text(value: Any) -> str:
     return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
-def _kind_row(kind: KindReport) -> tuple[str, ...]:
+def _kind_row(kind: TensorKind) -> tuple[str, ...]:
     info, one = kind.first.info, kind.to_json()
     zeros, scale = kind.sparsity, kind.scale
     return (

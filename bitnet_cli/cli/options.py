@@ -34,6 +34,7 @@ ContextOpt = Annotated[
         "-c",
         "--ctx-size",
         metavar="N",
+        min=1,
         help="Context in tokens. Default: the model's, at most 4096.",
         show_default=False,
     ),

@@ -9,11 +9,17 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from bitnet_cli.errors import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
+
+
+MAX_LINE = 10_000
+"""Characters of talk that are shown at once, at most."""
 
 
 class Progress(Protocol):
@@ -43,20 +49,19 @@ class Output:
         print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False), flush=True)
 
     def note(self, text: str) -> None:
-        """One line of talk to stderr; silent under `--json`."""
+        """One line of talk to stderr; silent under `--json`. What is not printable is escaped."""
         if not self.json_mode:
-            print(text, file=sys.stderr, flush=True)
+            _talk(_one_line(text))
 
     def error(self, message: str, hint: str | None) -> None:
-        """What went wrong and what to do next, to stderr."""
-        print(f"{_paint('error', '31')}: {message}", file=sys.stderr)
+        """What went wrong and what to do next, a line each to stderr. What is not printable is escaped."""
+        _talk(f"{_paint('error', '31')}: {_one_line(message)}")
         if hint:
-            print(f"\n{_paint('hint', '36')}: {hint}", file=sys.stderr)
-        sys.stderr.flush()
+            _talk(f"\n{_paint('hint', '36')}: {_one_line(hint)}")
 
     def dim(self, text: str) -> None:
         """Text that belongs to the screen, not to the result: to stderr, and only if both streams are the screen."""
-        if not self.json_mode and sys.stdout.isatty() and sys.stderr.isatty():
+        if not self.json_mode and _is_terminal(sys.stdout) and _is_terminal(sys.stderr):
             sys.stderr.write(_paint(text, "2"))
             sys.stderr.flush()
 
@@ -85,7 +90,7 @@ class Output:
         """
         if self.json_mode:
             yield _Silent()
-        elif sys.stderr.isatty():
+        elif _is_terminal(sys.stderr):
             with _bar(unit) as bar:
                 task = bar.add_task(label, total=total)
                 yield _Bar(bar, task)
@@ -146,12 +151,28 @@ def _bar(unit: str) -> RichProgress:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
+def _talk(line: str) -> None:
+    """A line to stderr, lost if there is none, where `print` would take stdout, or if nothing more fits into it."""
+    if sys.stderr is not None:
+        with suppress(OSError):  # There is no other place to say it, and no reason to lose the work.
+            print(line, file=sys.stderr, flush=True)
+
+
+def _one_line(text: str) -> str:
+    """Names out of files and directories may hold anything; none of it may command the terminal."""
+    return printable(text, MAX_LINE)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
 def _paint(text: str, code: str, stream: Any = None) -> str:
     """`text` in a terminal style where the stream is a terminal and NO_COLOR is not set."""
     import os
 
     stream = stream if stream is not None else sys.stderr
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not _is_terminal(stream):
         return text
     return f"\x1b[{code}m{text}\x1b[0m"
 

@@ -233,4 +233,6 @@ def _read_bounded(path: Path, limit_bytes: int) -> bytes:
                 )
             return file.read(limit_bytes + 1)
     except OSError as error:
-        raise BitnetError(f"{path} cannot be read: {error.strerror}") from None
+        raise BitnetError(
+            f"{path} cannot be read: {error.strerror}", hint="check the file's owner and mode"
+        ) from None

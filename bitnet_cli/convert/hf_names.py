@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bitnet_cli.convert.model_config import ModelConfig
+from bitnet_cli.convert.model_config import CheckpointConfig
 from bitnet_cli.errors import FormatError, UnsupportedError, printable
 
 Role = Literal["ternary", "norm", "embedding"]
@@ -42,7 +42,7 @@ class PlannedTensor:
         return self.name.removesuffix(".weight").split(".")[-1]
 
 
-def tensor_plan(config: ModelConfig, *, with_head: bool) -> list[PlannedTensor]:
+def tensor_plan(config: CheckpointConfig, *, with_head: bool) -> list[PlannedTensor]:
     """Every tensor of the file in file order; `with_head` if the output matrix is not the embedding."""
     table = (config.vocab_size, config.hidden_size)
     plan = [PlannedTensor(HEAD, ("lm_head.weight",), table, "embedding")] if with_head else []
@@ -53,7 +53,7 @@ def tensor_plan(config: ModelConfig, *, with_head: bool) -> list[PlannedTensor]:
     return plan
 
 
-def _block(config: ModelConfig, layer: int) -> list[PlannedTensor]:
+def _block(config: CheckpointConfig, layer: int) -> list[PlannedTensor]:
     hidden, ffn = config.hidden_size, config.intermediate_size
     q_rows, kv_rows = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
     permuted = config.arch.rope == "norm"

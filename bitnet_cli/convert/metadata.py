@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from bitnet_cli.convert.checkpoint import Checkpoint, model_name
-from bitnet_cli.convert.model_config import ModelConfig
+from bitnet_cli.convert.model_config import CheckpointConfig
 from bitnet_cli.convert.tokenizer_metadata import Pair, TokenizerMetadata
 
 FILE_TYPE_I2_S = 40
@@ -17,7 +17,9 @@ _QUANTIZATION_VERSION = 2
 _README_LIMIT_BYTES = 4 << 20
 
 
-def file_metadata(checkpoint: Checkpoint, config: ModelConfig, tokenizer: TokenizerMetadata) -> list[Pair]:
+def file_metadata(
+    checkpoint: Checkpoint, config: CheckpointConfig, tokenizer: TokenizerMetadata
+) -> list[Pair]:
     """Every key of the file with its type and value, in file order."""
     key = config.arch.key
     pairs: list[Pair] = [

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bitnet_cli.arch import Arch, arch_for
+from bitnet_cli.arch.limits import MAX_COUNT, MAX_LAYERS, RMS_EPS_RANGE, ROPE_THETA_RANGE
 from bitnet_cli.errors import FormatError, UnsupportedError, printable
 
 # (class or model_type without regard to case, hidden_act) → general.architecture. Both spellings of the
@@ -22,8 +25,6 @@ _ARCHITECTURES = {
     ("llamaforcausallm", "silu"): "llama",
 }
 _BITNET_CLASS = "bitnetforcausallm"
-_MAX_SIZE = 1 << 24
-_MAX_LAYERS = 1 << 12
 _MAX_TOKENS = 1 << 22
 
 
@@ -48,7 +49,7 @@ class Quantization:
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class CheckpointConfig:
     """The sizes of a model and its graph. `tied` is None if config.json does not say."""
 
     arch: Arch
@@ -66,7 +67,7 @@ class ModelConfig:
     quantization: Quantization
 
 
-def read_config(config: Mapping[str, Any], path: Path) -> ModelConfig:
+def read_config(config: Mapping[str, Any], path: Path) -> CheckpointConfig:
     """Reads the content of a config.json.
 
     Args:
@@ -87,17 +88,17 @@ def read_config(config: Mapping[str, Any], path: Path) -> ModelConfig:
             "num_key_value_heads", f"{heads} heads cannot share {kv_heads} key-value heads evenly"
         )
     _refuse_unsupported_parts(fields)
-    return ModelConfig(
+    return CheckpointConfig(
         arch=arch,
         hidden_size=hidden,
         intermediate_size=fields.size("intermediate_size"),
-        n_layers=fields.size("num_hidden_layers", _MAX_LAYERS),
+        n_layers=fields.size("num_hidden_layers", MAX_LAYERS),
         n_heads=heads,
         n_kv_heads=kv_heads,
         head_dim=_head_dim(fields, arch, hidden, heads),
         vocab_size=fields.size("vocab_size", _MAX_TOKENS),
-        context_length=fields.size("max_position_embeddings", 1 << 31),
-        rms_norm_eps=fields.positive("rms_norm_eps"),
+        context_length=fields.size("max_position_embeddings"),
+        rms_norm_eps=fields.number("rms_norm_eps", *RMS_EPS_RANGE),
         rope_theta=_rope_theta(fields),
         tied=fields.flag("tie_word_embeddings"),
         quantization=_quantization(fields, class_name),
@@ -116,7 +117,7 @@ class _Fields:
     def has(self, key: str) -> bool:
         return self.values.get(key) is not None
 
-    def size(self, key: str, limit: int = _MAX_SIZE) -> int:
+    def size(self, key: str, limit: int = MAX_COUNT) -> int:
         value = self.values.get(key)
         if value is None:
             raise self.error(key, "the key is missing")
@@ -133,6 +134,13 @@ class _Fields:
         if value > 1e30:
             raise self.error(key, f"{_shown(value)} is out of range")
         return float(value)
+
+    def number(self, key: str, low: float, high: float) -> float:
+        """A number that is in the range also as a float32, which is what the file will hold."""
+        value = self.positive(key)
+        if not low <= float(np.float32(value)) <= high:
+            raise self.error(key, f"a number from {low:g} to {high:g} was expected, found {_shown(value)}")
+        return value
 
     def flag(self, key: str) -> bool | None:
         value = self.values.get(key)
@@ -218,9 +226,9 @@ def _rope_theta(fields: _Fields) -> float:
         if group.has("partial_rotary_factor") and group.positive("partial_rotary_factor") != 1.0:
             raise UnsupportedError(f"{fields.path}: partly rotated heads are not supported")
     if fields.has("rope_theta"):
-        return fields.positive("rope_theta")
+        return fields.number("rope_theta", *ROPE_THETA_RANGE)
     parameters = fields.group("rope_parameters")
-    return (parameters or fields).positive("rope_theta")
+    return (parameters or fields).number("rope_theta", *ROPE_THETA_RANGE)
 
 
 def _refuse_unsupported_parts(fields: _Fields) -> None:

@@ -23,11 +23,13 @@ from bitnet_cli.convert.plan import ConversionPlan, plan_conversion
 from bitnet_cli.convert.report import ConvertReport
 from bitnet_cli.convert.tokenizer_metadata import read_tokenizer
 from bitnet_cli.convert.verification import verify_file
-from bitnet_cli.errors import BitnetError, FormatError, RepresentationError
+from bitnet_cli.errors import BitnetError, FormatError, RepresentationError, with_hint
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
 from bitnet_cli.formats.codecs.i2_s import I2S
 from bitnet_cli.formats.gguf_types import I2_S_TAIL
 from bitnet_cli.formats.gguf_writer import GGUFWriter
+
+_INCOMPLETE = "`bitnet convert` takes a complete Hugging Face checkpoint: download it again"
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,8 @@ def convert(
         BitnetError: any of its kinds; `out` is then as it was before.
     """
     started = time.monotonic()
-    if os.path.isdir(out):
-        raise BitnetError(f"{out} is a directory", hint="name a file: `-o FILE`")
-    if os.path.lexists(out) and not overwrite:
-        raise BitnetError(f"{out} exists already", hint="add `--force` to replace it")
-    with Checkpoint(src) as checkpoint:
+    _refuse_existing(out, overwrite)
+    with with_hint(_INCOMPLETE), Checkpoint(src) as checkpoint:
         plan = plan_conversion(checkpoint, embed_type, ternarize=ternarize)
         report = ConvertReport(out, plan.config.arch.name, notes=list(plan.notes))
         meter = _Meter(plan.source_bytes() * (2 if verify else 1), progress)
@@ -78,6 +77,7 @@ def convert(
             _write(plan, target, report, meter, overwrite=overwrite)
             if verify:
                 verify_file(target, plan, report, meter.add)
+                _refuse_existing(out, overwrite)  # The conversion took its time.
                 os.replace(target, out)
                 report.verified = True
         finally:
@@ -91,6 +91,13 @@ def convert(
 def default_output(src: Path) -> Path:
     """Where the file goes if nobody says: the model's name and `-i2_s.gguf`, in the current directory."""
     return Path(f"{model_name(src)}-i2_s.gguf")
+
+
+def _refuse_existing(out: Path, overwrite: bool) -> None:
+    if os.path.isdir(out):
+        raise BitnetError(f"{out} is a directory", hint="name a file: `-o FILE`")
+    if os.path.lexists(out) and not overwrite:
+        raise BitnetError(f"{out} exists already", hint="add `--force` to replace it")
 
 
 class _Meter:

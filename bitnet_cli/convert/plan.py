@@ -9,7 +9,7 @@ import numpy as np
 from bitnet_cli.convert.checkpoint import FLOAT_DTYPES, Checkpoint, matrix_shape, row_blocks
 from bitnet_cli.convert.encodings import EncodingFinder
 from bitnet_cli.convert.hf_names import PlannedTensor, bare_names, match, tensor_plan
-from bitnet_cli.convert.model_config import ModelConfig, read_config
+from bitnet_cli.convert.model_config import CheckpointConfig, read_config
 from bitnet_cli.errors import FormatError, RepresentationError, UnsupportedError, UsageError, printable
 from bitnet_cli.formats.codecs import Codec, codec_named
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
@@ -30,7 +30,7 @@ class ConversionPlan:
     """
 
     checkpoint: Checkpoint
-    config: ModelConfig
+    config: CheckpointConfig
     tensors: list[PlannedTensor]
     names: dict[str, str]
     finder: EncodingFinder
@@ -128,7 +128,7 @@ def _check_dense(checkpoint: Checkpoint, tensor: PlannedTensor, name: str, codec
         )
 
 
-def _has_own_head(checkpoint: Checkpoint, config: ModelConfig, bare: dict[str, str]) -> bool:
+def _has_own_head(checkpoint: Checkpoint, config: CheckpointConfig, bare: dict[str, str]) -> bool:
     """Whether the output matrix is another one than the embedding."""
     if config.tied:
         return False

@@ -3,7 +3,7 @@
 Which token begins, ends and pads a text is said in up to four files. config.json comes first, then
 generation_config.json, tokenizer_config.json and special_tokens_map.json. A chat model often ends its turns
 with another token than its texts: the first end token found is `eos`, another one that any of the files
-names is `eot`.
+names is `eot`, a third one `eom`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from bitnet_cli.errors import FormatError, printable
 
 Pair = tuple[str, str, object]
 """Key, value type, value: as GGUFWriter takes them."""
+_END_KEYS = ("eos", "eot", "eom")
 _TEMPLATE_LIMIT_BYTES = 1 << 20
 
 
@@ -46,9 +47,11 @@ def read_tokenizer(checkpoint: Checkpoint, vocab_size: int) -> TokenizerMetadata
     notes: list[str] = []
     bos, ends, pad = files.first("bos"), files.all("eos"), files.first("pad")
     eos = ends[0] if ends else None
-    if len(ends) > 2:
-        names = ", ".join(f"`{printable(vocabulary.tokens[i], 40)}`" for i in ends[2:])
-        notes.append(f"the file names two end tokens; these end a text too: {names}")
+    if len(ends) > len(_END_KEYS):
+        names = ", ".join(f"`{printable(vocabulary.tokens[i], 40)}`" for i in ends[len(_END_KEYS) :])
+        notes.append(
+            f"a GGUF file can declare {len(_END_KEYS)} end tokens; these others of the checkpoint are not declared: {names}"
+        )
     add_bos, add_eos = _added_around(tokenizer, files, bos, eos)
     pairs: list[Pair] = [
         ("tokenizer.ggml.model", "string", vocabulary.kind),
@@ -63,7 +66,9 @@ def read_tokenizer(checkpoint: Checkpoint, vocab_size: int) -> TokenizerMetadata
         unknown = vocabulary.types.index(UNKNOWN) if UNKNOWN in vocabulary.types else None
         pairs += _id_pair("unknown", unknown)
         pairs.append(("tokenizer.ggml.add_space_prefix", "bool", bool(vocabulary.add_space_prefix)))
-    pairs += _id_pair("bos", bos) + _id_pair("eos", eos) + _id_pair("eot", ends[1] if len(ends) > 1 else None)
+    pairs += _id_pair("bos", bos)
+    for name, end in zip(_END_KEYS, ends, strict=False):
+        pairs += _id_pair(name, end)
     pairs += _id_pair("padding", eos if pad is None else pad)
     if add_eos:
         pairs.append(("tokenizer.ggml.add_eos_token", "bool", True))

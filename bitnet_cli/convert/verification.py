@@ -12,11 +12,13 @@ from bitnet_cli.convert.head_rows import halved
 from bitnet_cli.convert.hf_names import PlannedTensor
 from bitnet_cli.convert.plan import ConversionPlan
 from bitnet_cli.convert.report import ConvertReport
-from bitnet_cli.errors import FormatError
+from bitnet_cli.errors import FormatError, with_hint
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
 from bitnet_cli.formats.codecs.i2_s import I2S
 from bitnet_cli.formats.gguf_reader import GGUFReader
 from bitnet_cli.formats.gguf_types import I2_S_TAIL
+
+_AGAIN = "memory or disk may be faulty; convert again, and report it if it happens again"
 
 
 def verify_file(
@@ -35,7 +37,7 @@ def verify_file(
     Raises:
         FormatError: a tensor differs.
     """
-    with GGUFReader(path) as file:
+    with with_hint(_AGAIN), GGUFReader(path) as file:
         for tensor in plan.tensors:
             codec = plan.codec(tensor)
             info = file.tensors.get(tensor.name)
@@ -101,5 +103,5 @@ def _difference(path: Path, tensor: PlannedTensor, message: str) -> FormatError:
         f"the file differs from the checkpoint: {message}",
         path=path,
         tensor=tensor.name,
-        hint="memory or disk may be faulty; convert again, and report it if it happens again",
+        hint=_AGAIN,
     )

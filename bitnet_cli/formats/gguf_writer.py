@@ -6,6 +6,7 @@ disk, so nobody ever meets half a file. The same input gives the same bytes on e
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -145,18 +146,21 @@ class GGUFWriter:
             free = shutil.disk_usage(parent).free
             if free < self.total_bytes:
                 needed = f"{self.total_bytes / 1e6:.0f} MB"
-                raise BitnetError(f"{self.path} needs {needed}, {free / 1e6:.0f} MB are free on that disk")
+                raise BitnetError(
+                    f"{self.path} needs {needed}, {free / 1e6:.0f} MB are free on that disk",
+                    hint="free some space, or write elsewhere",
+                )
             return open(self._temporary, "xb", buffering=1 << 20)
         except FileNotFoundError:
             raise BitnetError(
                 f"{parent} does not exist", hint=f"make it first: `mkdir -p {parent}`"
             ) from None
         except OSError as error:
-            raise BitnetError(f"{self.path} cannot be written: {error.strerror}") from None
+            raise self._cannot_write(error) from None
 
     def _refuse_existing(self) -> None:
         if self.path.is_dir():
-            raise BitnetError(f"{self.path} is a directory")
+            raise BitnetError(f"{self.path} is a directory", hint="give the path of a file")
         if not self._overwrite and os.path.lexists(self.path):
             raise BitnetError(f"{self.path} exists already", hint="add `--force` to replace it")
 
@@ -183,10 +187,15 @@ class GGUFWriter:
             step()
         except OSError as error:
             self.abort()
-            raise BitnetError(f"{self.path} cannot be written: {error.strerror}") from None
+            raise self._cannot_write(error) from None
         except BaseException:
             self.abort()
             raise
+
+    def _cannot_write(self, error: OSError) -> BitnetError:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "free some space, or write elsewhere" if full else "check the directory's owner and mode"
+        return BitnetError(f"{self.path} cannot be written: {error.strerror}", hint=hint)
 
     def _fail(self, message: str) -> None:
         self.abort()

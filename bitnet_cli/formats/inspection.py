@@ -96,7 +96,7 @@ class TensorReport:
 
 
 @dataclass(frozen=True)
-class KindReport:
+class TensorKind:
     """Tensors of the same kind, type and shape, such as all `attn_q`."""
 
     tensors: tuple[TensorReport, ...]
@@ -149,12 +149,12 @@ class Inspection:
         return tuple(tensor for tensor in self.tensors if tensor.counts is not None)
 
     @property
-    def kinds(self) -> list[KindReport]:
+    def kinds(self) -> list[TensorKind]:
         """In the order in which they first appear in the file."""
         groups: dict[tuple[object, ...], list[TensorReport]] = {}
         for tensor in self.tensors:
             groups.setdefault((tensor.kind, tensor.info.type, tensor.info.shape), []).append(tensor)
-        return [KindReport(tuple(group)) for group in groups.values()]
+        return [TensorKind(tuple(group)) for group in groups.values()]
 
     @property
     def totals(self) -> dict[str, dict[str, Any]]:
@@ -162,8 +162,8 @@ class Inspection:
         return {"all": _total(self.tensors), "ternary": _total(self.ternary)}
 
     @property
-    def problems(self) -> list[str]:
-        """What keeps the file from being used, a sentence each."""
+    def damage(self) -> list[str]:
+        """What is broken in the ternary tensors, a sentence each."""
         found = []
         for tensor in self.ternary:
             assert tensor.counts is not None and tensor.scale is not None
@@ -173,6 +173,12 @@ class Inspection:
                 )
             if not math.isfinite(tensor.scale):
                 found.append(f"`{tensor.info.name}` has the scale {tensor.scale}: it is damaged")
+        return found
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps the file from being used, a sentence each: damage, and types that are not supported."""
+        found = self.damage
         supported = {each.type_id for each in CODECS}
         for type_id in sorted({tensor.info.type for tensor in self.tensors} - supported):
             count = sum(tensor.info.type == type_id for tensor in self.tensors)

@@ -93,10 +93,22 @@ def test_json(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_damage_is_a_problem(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model.write_bytes(model.read_bytes().replace(b"\x55" * 32, b"\x55" * 31 + b"\xff"))
+    assert main(["inspect", str(model)]) == 1
+    shown, talk = capsys.readouterr()
+    assert shown.endswith("\nproblem: `blk.0.attn_q.weight` holds 4 times the code 3: it is damaged\n")
+    assert talk.startswith(f"error: {model}: the file is damaged in 1 place\n") and "hint: " in talk
+    assert main(["inspect", str(model), "--json"]) == 1
+    assert len(json.loads(capsys.readouterr().out)["problems"]) == 1
+
+
+def test_a_type_that_is_not_supported_is_no_damage(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    norm = text("output_norm.weight") + struct.pack("<IQ", 1, 4)
+    raw = model.read_bytes()
+    assert norm + struct.pack("<I", 0) in raw
+    model.write_bytes(raw.replace(norm + struct.pack("<I", 0), norm + struct.pack("<I", 26)))  # I32
     assert main(["inspect", str(model)]) == 0
-    assert capsys.readouterr().out.endswith(
-        "\nproblem: `blk.0.attn_q.weight` holds 4 times the code 3: it is damaged\n"
-    )
+    shown, talk = capsys.readouterr()
+    assert "problem: 1 of 3 tensors have the unsupported type" in shown and talk == ""
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bitnet_cli.errors import FormatError, UsageError, printable
+from bitnet_cli.errors import FormatError, UsageError, printable, with_hint
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,10 @@ def test_exit_codes() -> None:
 def test_printable_is_bounded() -> None:
     assert printable("ab\x00\u202e日", 50) == "ab\\x00\\u202e日"
     assert len(printable("x" * 1000)) == 100
+
+
+@pytest.mark.parametrize(("own", "hint"), [(None, "given"), ("own", "own")])
+def test_a_hint_of_its_own_comes_first(own: str | None, hint: str) -> None:
+    with pytest.raises(FormatError) as caught, with_hint("given"):
+        raise FormatError("wrong", hint=own)
+    assert caught.value.hint == hint

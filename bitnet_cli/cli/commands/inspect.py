@@ -10,6 +10,7 @@ import typer
 
 from bitnet_cli.cli.options import JsonOpt
 from bitnet_cli.cli.output import out
+from bitnet_cli.errors import FormatError
 
 LONG_READ_BYTES = 1 << 28
 """Below this, reading is over before a progress bar could be drawn."""
@@ -22,8 +23,8 @@ def inspect(
 ) -> None:
     """Show metadata, tensors, bits per weight and the share of zeros.
 
-    All ternary tensors are read, so damage in them shows up as a problem. With --json everything is printed,
-    metadata arrays with their first elements.
+    All ternary tensors are read, so damage in them shows up as a problem; the exit code is then 1. With --json
+    everything is printed, metadata arrays with their first elements.
 
     Examples:
 
@@ -49,3 +50,8 @@ def inspect(
         out.json(found.to_json())
     else:
         show(found, list_tensors=tensors)
+    if found.damage:
+        raise FormatError(
+            f"the file is damaged in {len(found.damage)} place{'s' if len(found.damage) > 1 else ''}",
+            path=file,
+        )

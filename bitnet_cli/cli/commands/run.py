@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,13 @@ STOPPED = {
 }
 
 
+def _number(value: float) -> float:
+    """Refuses NaN, which lies in every range as far as comparisons tell."""
+    if math.isnan(value):
+        raise typer.BadParameter("nan is not a number")
+    return value
+
+
 def run(
     prompt: Annotated[str | None, typer.Argument(help="Text to continue. Default: standard input.")] = None,
     model: ModelOpt = None,
@@ -35,19 +43,60 @@ def run(
     threads: ThreadsOpt = None,
     ctx_size: ContextOpt = None,
     temp: Annotated[
-        float, typer.Option("--temp", help="Temperature; 0 always takes the most likely token.")
+        float,
+        typer.Option(
+            "--temp",
+            metavar="T",
+            min=0.0,
+            max=100.0,
+            callback=_number,
+            help="Temperature; 0 always takes the most likely token.",
+        ),
     ] = 0.8,
-    top_k: Annotated[int, typer.Option("--top-k", help="Choose among the K most likely; 0: all.")] = 40,
+    top_k: Annotated[
+        int,
+        typer.Option(
+            "--top-k", metavar="K", min=0, max=1 << 31, help="Choose among the K most likely; 0: all."
+        ),
+    ] = 40,
     top_p: Annotated[
-        float, typer.Option("--top-p", help="Choose among the most likely that reach P together.")
+        float,
+        typer.Option(
+            "--top-p",
+            metavar="P",
+            min=0.0,
+            max=1.0,
+            callback=_number,
+            help="Choose among the most likely that reach P together.",
+        ),
     ] = 0.95,
     min_p: Annotated[
-        float, typer.Option("--min-p", help="Drop tokens below P times the most likely.")
+        float,
+        typer.Option(
+            "--min-p",
+            metavar="P",
+            min=0.0,
+            max=1.0,
+            callback=_number,
+            help="Drop tokens below P times the most likely.",
+        ),
     ] = 0.05,
-    repeat_penalty: Annotated[float, typer.Option("--repeat-penalty", help="Above 1: repeat less.")] = 1.0,
+    repeat_penalty: Annotated[
+        float,
+        typer.Option(
+            "--repeat-penalty",
+            metavar="X",
+            min=0.01,
+            max=100.0,
+            callback=_number,
+            help="Above 1: repeat less.",
+        ),
+    ] = 1.0,
     seed: Annotated[
         int | None,
-        typer.Option("-s", "--seed", min=0, help="Random seed. Default: a new one.", show_default=False),
+        typer.Option(
+            "-s", "--seed", metavar="N", min=0, help="Random seed. Default: a new one.", show_default=False
+        ),
     ] = None,
     stop: Annotated[
         list[str] | None, typer.Option("--stop", metavar="TEXT", help="Stop before TEXT; repeatable.")
@@ -117,12 +166,14 @@ def run(
 
 def _read_prompt(prompt: str | None, file: Path | None) -> str:
     if prompt is not None and file is not None:
-        raise UsageError("give the prompt as an argument or with `-f`, not both")
+        raise UsageError(
+            "give the prompt as an argument or with `-f`, not both", hint="leave one of them out"
+        )
     if file is not None:
         text = file.read_text(encoding="utf-8")
     elif prompt is not None:
         text = prompt
-    elif sys.stdin.isatty():
+    elif sys.stdin is None or sys.stdin.isatty():
         raise UsageError("there is no prompt", hint='for example `bitnet run "Once upon a time"`')
     else:
         text = sys.stdin.buffer.read().decode("utf-8")
@@ -169,8 +220,11 @@ def _report(bitnet: BitNetModel, result: Result, seed: int, name: str, as_json: 
         )
         return
     out.stream("" if result.text.endswith("\n") else "\n")
+    out.note("")
     out.note(
-        f"\nload {bitnet.load_s:.2f} s; prompt {result.prompt_tokens} tokens, {t.prompt_tps:.1f}/s; "
-        f"generated {len(result.token_ids)} tokens, {t.decode_tps:.1f}/s\n"
+        f"load {bitnet.load_s:.2f} s; prompt {result.prompt_tokens} tokens, {t.prompt_tps:.1f}/s; "
+        f"generated {len(result.token_ids)} tokens, {t.decode_tps:.1f}/s"
+    )
+    out.note(
         f"stopped because {STOPPED[result.finish_reason]}; {bitnet.isa}, {bitnet.n_threads} threads, seed {seed}"
     )

@@ -9,11 +9,11 @@ import pytest
 from tiny_checkpoints import FAMILIES, SHAPES, SUB_NORMS, model_config, tensor_shapes
 
 from bitnet_cli.convert.hf_names import bare_names, match, tensor_plan
-from bitnet_cli.convert.model_config import ModelConfig, read_config
+from bitnet_cli.convert.model_config import CheckpointConfig, read_config
 from bitnet_cli.errors import BitnetError, FormatError, UnsupportedError
 
 
-def config_of(family: str) -> ModelConfig:
+def config_of(family: str) -> CheckpointConfig:
     return read_config(model_config(family, "masters", SHAPES[family], "bf16"), Path("config.json"))
 
 

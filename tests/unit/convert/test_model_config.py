@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from tiny_checkpoints import SHAPES, model_config
 
-from bitnet_cli.convert.model_config import ModelConfig, Quantization, read_config
+from bitnet_cli.arch.limits import MAX_COUNT, MAX_LAYERS
+from bitnet_cli.convert.model_config import CheckpointConfig, Quantization, read_config
 from bitnet_cli.errors import BitnetError, FormatError, UnsupportedError
 
 PATH = Path("config.json")
@@ -60,7 +61,7 @@ def base(**changes: object) -> dict:
     return {key: value for key, value in config.items() if value != "absent"}
 
 
-def read(**changes: object) -> ModelConfig:
+def read(**changes: object) -> CheckpointConfig:
     return read_config(base(**changes), PATH)
 
 
@@ -186,3 +187,33 @@ def test_refused(changes: dict, kind: type[BitnetError], words: str) -> None:
         read(**changes)
     assert type(caught.value) is kind and words in caught.value.message, caught.value.message
     assert "\x1b" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("key", "most"),
+    [
+        ("num_hidden_layers", MAX_LAYERS),
+        ("intermediate_size", MAX_COUNT),
+        ("max_position_embeddings", MAX_COUNT),
+    ],
+)
+def test_counts_up_to_what_the_engine_takes(key: str, most: int) -> None:
+    read(**{key: most})
+    with pytest.raises(FormatError, match=f"from 1 to {most} was expected"):
+        read(**{key: most + 1})
+
+
+@pytest.mark.parametrize(
+    ("key", "inside", "outside"),
+    [
+        # The nearest float32 of 1e-12 lies below it, and the file holds float32.
+        ("rms_norm_eps", [1.1e-12, 1e-5, 1.0], [1e-12, 1e-13, 1.1]),
+        ("rope_theta", [1.0, 10000, 9e11], [0.5, 1.1e12]),
+    ],
+)
+def test_numbers_as_far_as_the_engine_takes_them(key: str, inside: list[float], outside: list[float]) -> None:
+    for value in inside:
+        read(**{key: value})
+    for value in outside:
+        with pytest.raises(FormatError, match="a number from"):
+            read(**{key: value})

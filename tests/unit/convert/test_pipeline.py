@@ -218,6 +218,20 @@ def test_existing_files_are_kept_unless_forced(tmp_path: Path, verify: bool) -> 
         convert(tmp_path / "m", tmp_path, overwrite=True, verify=verify)
 
 
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path, verify: bool) -> None:
+    write_checkpoint(tmp_path / "m", "llama", "masters")
+    out = tmp_path / "out.gguf"
+
+    def progress(now: Progress) -> None:
+        if now.done_bytes == now.total_bytes:
+            out.write_bytes(b"precious")
+
+    with pytest.raises(BitnetError, match="exists already"):
+        convert(tmp_path / "m", out, verify=verify, progress=progress)
+    assert out.read_bytes() == b"precious" and sorted(tmp_path.iterdir()) == [tmp_path / "m", out]
+
+
 def test_progress_adds_up(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "m", "bitnet-b1.58", "packed_auto")
     for verify in (False, True):

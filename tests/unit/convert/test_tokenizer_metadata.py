@@ -14,6 +14,7 @@ from tiny_tokenizers import CHAT_TEMPLATE, byte_level_json, sentencepiece_json
 from bitnet_cli.convert.checkpoint import Checkpoint
 from bitnet_cli.convert.tokenizer_metadata import TokenizerMetadata, read_tokenizer
 from bitnet_cli.errors import BitnetError, FormatError
+from bitnet_cli.text.vocabulary import Vocabulary as TextVocabulary
 
 FIXTURE = Path(__file__).resolve().parents[4] / "shared/fixtures/bitnet-2b4t-tokenizer"
 BOS, EOS, EOT = 291, 292, 293
@@ -88,8 +89,18 @@ def test_end_tokens_in_the_order_of_the_files(tmp_path: Path) -> None:
 
     metadata = read(tmp_path, config__json=end_at_5_and_6)
     found = keys(metadata)
-    assert (found["eos_token_id"], found["eot_token_id"]) == (5, 6)
-    assert len(metadata.notes) == 1 and "<|end_of_text|>" in metadata.notes[0]
+    assert [found[f"{name}_token_id"] for name in ("eos", "eot", "eom")] == [5, 6, EOS]
+    # The fourth finds no place, and that is said.
+    assert len(metadata.notes) == 1 and "not declared: `<|eot_id|>`" in metadata.notes[0]
+
+
+def test_the_reader_ends_at_every_declared_token(tmp_path: Path) -> None:
+    def end_at_5_and_6(content: dict) -> None:
+        content["eos_token_id"] = [5, 6]
+
+    metadata = read(tmp_path, config__json=end_at_5_and_6)
+    ends = TextVocabulary.from_metadata({key: value for key, _, value in metadata.pairs}).end_ids
+    assert {5, 6, EOS} <= ends
 
 
 def no_ids(content: dict) -> None:
