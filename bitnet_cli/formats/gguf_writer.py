@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import struct
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,8 @@ class GGUFWriter:
         self._current = ""
         self._left = 0
         self._temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        # Before the file exists: a signal may strike between any two steps, also where no `with` block has begun.
+        self._remove = weakref.finalize(self, _remove_file, self._temporary)
         self._file: IO[bytes] | None = self._create()
         self._put(header)
 
@@ -118,7 +121,7 @@ class GGUFWriter:
             except OSError:
                 pass  # The buffer could not be written, as before; the file goes anyway.
             finally:
-                self._temporary.unlink(missing_ok=True)
+                self._remove()
 
     def __enter__(self) -> GGUFWriter:
         return self
@@ -179,6 +182,7 @@ class GGUFWriter:
         self._refuse_existing()
         file.close()
         os.replace(self._temporary, self.path)
+        self._remove.detach()
         self._file = None
 
     def _guard(self, step: Callable[[], object]) -> None:
@@ -200,6 +204,10 @@ class GGUFWriter:
     def _fail(self, message: str) -> None:
         self.abort()
         raise BitnetError(f"{self.path}: {message}")
+
+
+def _remove_file(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 def _padded(n_bytes: int, alignment: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 from pathlib import Path
 
@@ -235,6 +236,25 @@ def test_an_exception_leaves_nothing(tmp_path: Path) -> None:
         writer.write("a", A_BYTES)
         assert len(left_behind(tmp_path)) == 1
         raise KeyboardInterrupt
+    assert left_behind(tmp_path) == []
+
+
+def test_a_writer_that_was_never_entered_leaves_nothing(tmp_path: Path) -> None:
+    """A signal may strike as soon as the file exists, before anybody holds the writer."""
+
+    def interrupted(self: GGUFWriter) -> None:
+        open(self._temporary, "xb").close()
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(GGUFWriter, "_create", interrupted)
+        GGUFWriter(tmp_path / "a.gguf", [], [A])
+    gc.collect()
+    assert left_behind(tmp_path) == []
+    writer = GGUFWriter(tmp_path / "a.gguf", [], [A])
+    assert len(left_behind(tmp_path)) == 1
+    del writer
+    gc.collect()
     assert left_behind(tmp_path) == []
 
 
