@@ -31,15 +31,10 @@ wheel: $(VENV)/.ready           ## build a wheel into dist/
 clean:              ## remove what the other targets made
 	rm -rf $(VENV) build dist
 
-# Debian and Ubuntu ship Python without ensurepip; any pip, virtualenv, or the package python3-venv will do.
 $(VENV)/.venv:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
+	@tools/ensure_python.sh $(PYTHON)
 	@rm -rf $(VENV)
-	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m virtualenv -q $(VENV) 2>/dev/null || \
-	  { rm -rf $(VENV); $(PYTHON) -m venv --without-pip $(VENV) && \
-	    $(PYTHON) -m pip -q --python $(VENV)/bin/python install pip 2>/dev/null; } || \
-	  { rm -rf $(VENV); echo "Python's venv module is incomplete. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 $(VENV)/.ready: $(VENV)/.venv pyproject.toml $(SOURCES)
