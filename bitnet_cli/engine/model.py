@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bitnet_cli.arch import Arch, arch_for
+from bitnet_cli.arch.limits import MAX_COUNT, MAX_LAYERS, RMS_EPS_RANGE, ROPE_THETA_RANGE
 from bitnet_cli.errors import FormatError, UnsupportedError, printable
 from bitnet_cli.formats.codecs import codec
 from bitnet_cli.formats.codecs.i2_s import codes_and_scale
@@ -22,7 +23,6 @@ from bitnet_cli.formats.gguf_types import GGMLType, type_name
 from bitnet_cli.native import Context, NotTernaryError, TernaryMatrix
 
 DENSE_TYPES = (GGMLType.F32, GGMLType.F16, GGMLType.BF16, GGMLType.Q8_0, GGMLType.Q6_K, GGMLType.Q4_0)
-MAX_LAYERS = 1024
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class ModelConfig:
             n_rot=keys.count("rope.dimension_count", head_dim),
             vocab_size=vocab_size,
             context_length=keys.count("context_length"),
-            rms_eps=keys.number("attention.layer_norm_rms_epsilon", 1e-12, 1.0),
-            rope_theta=keys.number("rope.freq_base", 1.0, 1e12, default=10000.0),
+            rms_eps=keys.number("attention.layer_norm_rms_epsilon", RMS_EPS_RANGE),
+            rope_theta=keys.number("rope.freq_base", ROPE_THETA_RANGE, default=10000.0),
         )
         if config.n_heads % config.n_kv_heads or config.n_rot % 2 or config.n_rot > head_dim:
             raise FormatError(
@@ -261,7 +261,7 @@ class _Keys:
     def __init__(self, meta: Mapping[str, object], prefix: str, path: Path) -> None:
         self.meta, self.prefix, self.path = meta, prefix, path
 
-    def count(self, key: str, default: int | None = None, limit: int = 1 << 24) -> int:
+    def count(self, key: str, default: int | None = None, limit: int = MAX_COUNT) -> int:
         value = self._get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
             raise FormatError(
@@ -271,8 +271,8 @@ class _Keys:
             )
         return value
 
-    def number(self, key: str, low: float, high: float, default: float | None = None) -> float:
-        value = self._get(key, default)
+    def number(self, key: str, range_: tuple[float, float], default: float | None = None) -> float:
+        value, (low, high) = self._get(key, default), range_
         if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
             raise FormatError(
                 f"expected a number from {low:g} to {high:g}, found {_brief(value)}",
