@@ -18,11 +18,13 @@ builds=${BN_CHECK_DIR:-$root/build/checks}
 cmake=${CMAKE:-cmake}
 cc=${CC:-cc}
 
+skipped=
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # left_out MODE NEEDS: the one line about a mode that cannot run here.
 left_out() {
   echo "left out: $1 (needs $2)"
+  skipped+=" $1 "
   [ "${BN_REQUIRE_ALL:-0}" != 1 ]
 }
 
@@ -201,4 +203,8 @@ for mode in "${modes[@]}"; do
   echo "== $mode"
   "mode_$mode"
 done
-echo "C checks passed: ${modes[*]}"
+passed=
+for mode in "${modes[@]}"; do
+  [[ $skipped == *" $mode "* ]] || passed+=" $mode"
+done
+echo "C checks passed:${passed:- none}"
