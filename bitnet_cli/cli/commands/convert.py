@@ -100,9 +100,9 @@ def _print(report: ConvertReport) -> None:
         "count",
         "weights",
         "zeros",
-        "smallest scale",
-        "largest scale",
-        "largest error",
+        "scale min",
+        "scale max",
+        "max error",
     )
     out.table("", columns, [_row(kind) for kind in report.kinds.values()])
     encodings = ", ".join(f"{count} {name}" for name, count in report.encodings.items())
