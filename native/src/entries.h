@@ -1,4 +1,4 @@
-/* entries.h: kernels.def as declarations and as a list that dispatch, tests and bench walk. */
+/* entries.h: kernels.def as declarations and as a list that dispatch and the checks walk. */
 #ifndef BN_ENTRIES_H
 #define BN_ENTRIES_H
 
