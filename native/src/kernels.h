@@ -8,14 +8,23 @@
  *   - exp is our polynomial, in the same order of operations; sqrt and division are IEEE;
  *   - comparisons that pick a value are written so that a NaN takes the same side everywhere.
  *
- * The packed 2-bit layout `t2` (written by tmat.c, read by gemv_t2_i8 and gemm_t2_i8):
- *   rows are grouped in tiles of BN_TILE_ROWS = 16, cols in blocks of BN_BLOCK_COLS = 16;
- *   tile i is n_blocks * 64 bytes; block b of a tile is 64 bytes; byte 4*r + j of it holds, for row r = 0..15 of the
- *   tile, the codes of the four cols 16*b + 4*f + j, f = 0..3, at bits 2*f; code = weight + 1 (0, 1, 2).
- *   Padding rows and cols hold code 1. So byte lane 4*r+j of (block >> 2f) & 3 meets activations q[16*b + 4*f + j]:
- *   a four-byte broadcast of activations against 16 rows, with no horizontal sum at the end.
- * Tiles start at multiples of 64 bytes. Activations are padded with zeros to a multiple of 64 and start at a multiple of 64.
- * All other pointers need only their type's natural alignment. No argument may overlap an output unless said. */
+ * Ternary weights are held as codes = weight + 1 (0, 1, 2), two bits each, in the layout that suits who reads them (tmat.c
+ * writes them). Padding rows and cols hold code 1. `f` is the field 0..3 of a byte, at bits 2*f.
+ *
+ *   t2  tiles, for a matrix that is always read whole. 16 rows are a tile, 16 cols a block of 64 bytes; tile i is
+ *       n_blocks * 64 bytes. Byte 4*r + j of block b holds row r of the tile, cols 16*b + 4*f + j. So byte lane 4*r + j of
+ *       (block >> 2*f) & 3 meets activations q[16*b + 4*f + j]: a four-byte broadcast of activations against 16 rows.
+ *   r2  rows, for a matrix of which some rows are not needed. 256 cols are a group of 64 bytes. Byte p of group b holds
+ *       cols 256*b + 64*f + p: a vector of bytes meets as many consecutive activations.
+ *   c2  cols, for a matrix that meets many activations of zero. 256 rows are a strip of 64 bytes; col i is
+ *       n_strips * 64 bytes. Byte 16*l + 4*m + j of strip s (l, m, j = 0..3) holds rows 256*s + 64*f + 16*m + 4*l + j: once
+ *       four cols are interleaved byte by byte, an int32 lane holds four cols of a row, 16 consecutive rows a register.
+ *
+ * The panel: codes of 1 or 2 tiles one to a byte, in groups of four cols, panel[group][tile][16 rows][4 cols].
+ *
+ * Weights and panels start at multiples of 64 bytes. Activations start at a multiple of 64 bytes and are followed by
+ * zeros, up to a multiple of 256 and 64 more. All other pointers need only their type's natural alignment. No argument
+ * may overlap an output unless said. */
 #ifndef BN_KERNELS_H
 #define BN_KERNELS_H
 
@@ -26,18 +35,37 @@ enum {
     BN_TILE_ROWS = 16,
     BN_BLOCK_COLS = 16,
     BN_BLOCK_BYTES = 64,
-    BN_GEMM_TILES = 2       /* most tiles of one gemm call */
+    BN_GROUP_COLS = 256,    /* of a row of r2 */
+    BN_STRIP_ROWS = 256,    /* of a col of c2 */
+    BN_GEMM_TILES = 2       /* most tiles of one panel */
 };
 
 typedef struct bn_kernels {
-    /* sums[16*n_tiles] = sum over cols of code * q, for n_tiles consecutive tiles of n_blocks blocks each.
+    /* t2: sums[16*n_tiles] = sum over cols of code * q, for n_tiles consecutive tiles of n_blocks blocks each.
      * q: int8 [16*n_blocks], any value -128..127. n_tiles >= 0, n_blocks <= 2^18 (tmat.c sees to it). */
     void (*gemv_t2_i8)(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const int8_t *q, int32_t *sums);
 
-    /* sums[t][16*n_tiles] = the same for n_tokens rows of q, q_stride bytes apart. 1 <= n_tiles <= BN_GEMM_TILES.
-     * panel: scratch of n_tiles * n_blocks * 256 bytes, 64-byte aligned, for the unpacked codes. */
-    void (*gemm_t2_i8)(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const int8_t *q, size_t q_stride,
-                       size_t n_tokens, uint8_t *panel, int32_t *sums);
+    /* r2: sums[i] = sum over cols of code * q of row index[i], i < n; rows of n_groups groups, at most 2^14. */
+    void (*gemv_r2_i8)(const uint8_t *rows, size_t n_groups, const uint32_t *index, size_t n, const int8_t *q,
+                       int32_t *sums);
+
+    /* c2: sums[256*n_strips] += sum over i < n of code * q[i] of col index[i]. q: any n values, no zeros follow. */
+    void (*gemv_c2_i8)(const uint8_t *cols, size_t n_strips, const uint32_t *index, const int8_t *q, size_t n,
+                       int32_t *sums);
+
+    /* Panel of blocks first..first+n_blocks-1 of tiles tile..tile+n_tiles-1. stride: bytes of a tile (t2), row (r2) or
+     * col (c2). 1 <= n_tiles <= BN_GEMM_TILES; first is a multiple of 16. The panel holds n_tiles * n_blocks * 256 bytes. */
+    void (*unpack_t2)(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first, size_t n_blocks,
+                      uint8_t *panel);
+    void (*unpack_r2)(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first, size_t n_blocks,
+                      uint8_t *panel);
+    void (*unpack_c2)(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first, size_t n_blocks,
+                      uint8_t *panel);
+
+    /* sums[t][16*n_tiles] = (or +=, if add) sum over the panel's cols of code * q[t], for n_tokens rows of q that lie
+     * q_stride bytes apart and start at the panel's first col. n_blocks blocks of 16 cols; n_tokens >= 0. */
+    void (*gemm_panel_i8)(const uint8_t *panel, size_t n_tiles, size_t n_blocks, const int8_t *q, size_t q_stride,
+                          size_t n_tokens, int add, int32_t *sums);
 
     /* y[n] = w * (x * (1 / sqrt(mean(x^2) + eps))); y may be x. */
     void (*rmsnorm_f32)(const float *x, const float *w, size_t n, float eps, float *y);
@@ -62,7 +90,7 @@ typedef struct bn_kernels {
     /* out[d] = sum over pos, ascending, of p[pos] * v[pos][d]; v: f16 [n_pos][head_dim]. */
     void (*attn_pv_f16)(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, float *out);
 
-    /* out = relu(g)^2 * u, as (r * r) * u with r = g > 0 ? g : 0; out may be g or u. */
+    /* out = g > 0 ? (g * g) * u : +0: where the gate is closed u does not matter; out may be g or u. */
     void (*glu_relu2_f32)(const float *g, const float *u, size_t n, float *out);
 
     /* out = (g / (1 + exp(-g))) * u; out may be g or u. */

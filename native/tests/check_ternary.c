@@ -21,8 +21,8 @@ typedef enum {
 static const char *const q_names[Q_COUNT] = {"random",  "all 127",      "all -128", "zero",
                                              "outlier", "127 and -128", "mixed"};
 
-static check_guard guard_tiles, guard_q, guard_panel, guard_sums;
-static scratch master_tiles, master_q, expected_sums;
+static check_guard guard_tiles, guard_q, guard_index, guard_panel, guard_sums;
+static scratch master_tiles, master_q, master_index, expected_sums, expected_panel;
 
 static size_t padded(size_t n)
 {
@@ -145,38 +145,190 @@ static void check_gemv(const target *t)
             check_one_gemv(t, 1, long_blocks[j], CODES_2, (q_pattern)qs, CHECK_AT_END);
 }
 
-static void check_one_gemm(const target *t, size_t n_tiles, size_t n_blocks, size_t n_tokens, code_pattern codes,
-                           q_pattern qs, check_place place)
-{
-    size_t n = n_blocks * BN_BLOCK_COLS, stride = padded(n) + check_below(2) * 64;
-    check_case("%s %s: %zu tiles, %zu blocks, %zu tokens, stride %zu, codes %s, q %s, place %d", t->kernel, t->isa,
-               n_tiles, n_blocks, n_tokens, stride, code_names[codes], q_names[qs], (int)place);
-    size_t tile_bytes = n_tiles * n_blocks * BN_BLOCK_BYTES, q_bytes = (n_tokens - 1) * stride + padded(n);
-    size_t sum_bytes = n_tokens * n_tiles * BN_TILE_ROWS * sizeof(int32_t);
-    uint8_t *tiles0 = scratch_get(&master_tiles, tile_bytes);
-    int8_t *q0 = scratch_get(&master_q, n_tokens * stride);
-    int32_t *expected = scratch_get(&expected_sums, sum_bytes);
-    fill_tiles(tiles0, tile_bytes, codes);
-    fill_q_rows(q0, n_tokens, n, stride, qs);
-    bn_gemm_t2_i8__scalar(tiles0, n_tiles, n_blocks, q0, stride, n_tokens, NULL, expected);
+/* ---- r2 and c2: some rows, some cols ---- */
 
-    uint8_t *tiles = check_copy(&guard_tiles, tiles0, tile_bytes, 64, place);
+/* n indices below `limit`, in ascending order as the drivers give them, each at most once while they last. */
+static void fill_index(uint32_t *index, size_t n, size_t limit)
+{
+    for (size_t i = 0; i < n; i++)
+        index[i] = (uint32_t)(n <= limit ? i * limit / n : i % limit);
+}
+
+static void check_one_r2(const target *t, size_t n_rows, size_t n_groups, size_t n, code_pattern codes, q_pattern qs,
+                         check_place place)
+{
+    check_case("%s %s: %zu of %zu rows, %zu groups, codes %s, q %s, place %d", t->kernel, t->isa, n, n_rows, n_groups,
+               code_names[codes], q_names[qs], (int)place);
+    size_t bytes = n_rows * n_groups * 64, q_bytes = n_groups * BN_GROUP_COLS, sum_bytes = n * sizeof(int32_t);
+    uint8_t *rows0 = scratch_get(&master_tiles, bytes);
+    int8_t *q0 = scratch_get(&master_q, q_bytes);
+    uint32_t *index0 = scratch_get(&master_index, n * sizeof *index0);
+    int32_t *expected = scratch_get(&expected_sums, sum_bytes);
+    fill_tiles(rows0, bytes, codes);
+    fill_q(q0, q_bytes, qs);
+    fill_index(index0, n, n_rows);
+    bn_gemv_r2_i8__scalar(rows0, n_groups, index0, n, q0, expected);
+
+    uint8_t *rows = check_copy(&guard_tiles, rows0, bytes, 64, place);
     int8_t *q = check_copy(&guard_q, q0, q_bytes, 64, place);
-    uint8_t *panel = check_alloc(&guard_panel, n_tiles * n_blocks * 256, 64, place);
+    uint32_t *index = check_copy(&guard_index, index0, n * sizeof *index, sizeof *index, place);
     int32_t *sums = check_alloc(&guard_sums, sum_bytes, sizeof *sums, place);
-    TARGET_FN(t, gemm_t2_i8)(tiles, n_tiles, n_blocks, q, stride, n_tokens, panel, sums);
+    TARGET_FN(t, gemv_r2_i8)(rows, n_groups, index, n, q, sums);
     check(memcmp(sums, expected, sum_bytes) == 0, "sums differ from the reference");
     check(check_surroundings(&guard_sums), "wrote outside of sums");
+}
+
+static void check_r2(const target *t)
+{
+    static const size_t counts[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 37}, groups[] = {1, 2, 3, 10, 27};
+    size_t turn = 0;
+    for (size_t i = 0; i < COUNT_OF(counts); i++)
+        for (size_t j = 0; j < (t->quick ? 3 : COUNT_OF(groups)); j++)
+            for (int codes = 0; codes < CODES_COUNT; codes++)
+                for (int qs = 0; qs < Q_MIXED; qs++)
+                    check_one_r2(t, 37, groups[j], counts[i], (code_pattern)codes, (q_pattern)qs,
+                                 turn++ % 4 == 3 ? CHECK_AT_START : CHECK_AT_END);
+    static const size_t long_groups[] = {56, 257, 1 << 14};
+    for (size_t j = 0; j < (t->quick ? 1 : COUNT_OF(long_groups)); j++)
+        for (int qs = Q_MAX; qs <= Q_MIN; qs++)
+            check_one_r2(t, 3, long_groups[j], 3, CODES_2, (q_pattern)qs, CHECK_AT_END);
+}
+
+static void check_one_c2(const target *t, size_t n_cols, size_t n_strips, size_t n, code_pattern codes, q_pattern qs,
+                         check_place place)
+{
+    check_case("%s %s: %zu of %zu cols, %zu strips, codes %s, q %s, place %d", t->kernel, t->isa, n, n_cols, n_strips,
+               code_names[codes], q_names[qs], (int)place);
+    size_t bytes = n_cols * n_strips * 64, sum_bytes = n_strips * BN_STRIP_ROWS * sizeof(int32_t);
+    uint8_t *cols0 = scratch_get(&master_tiles, bytes);
+    int8_t *q0 = scratch_get(&master_q, n);
+    uint32_t *index0 = scratch_get(&master_index, n * sizeof *index0);
+    int32_t *expected = scratch_get(&expected_sums, sum_bytes);
+    fill_tiles(cols0, bytes, codes);
+    fill_q(q0, n, qs);
+    fill_index(index0, n, n_cols);
+    int32_t *before = scratch_get(&expected_panel, sum_bytes);
+    for (size_t row = 0; row < n_strips * BN_STRIP_ROWS; row++)
+        before[row] = (int32_t)check_below(1 << 20) - (1 << 19);
+    memcpy(expected, before, sum_bytes);
+    bn_gemv_c2_i8__scalar(cols0, n_strips, index0, q0, n, expected);
+
+    uint8_t *cols = check_copy(&guard_tiles, cols0, bytes, 64, place);
+    int8_t *q = check_copy(&guard_q, q0, n, 1, place);
+    uint32_t *index = check_copy(&guard_index, index0, n * sizeof *index, sizeof *index, place);
+    int32_t *sums = check_copy(&guard_sums, before, sum_bytes, 64, place);
+    TARGET_FN(t, gemv_c2_i8)(cols, n_strips, index, q, n, sums);
+    check(memcmp(sums, expected, sum_bytes) == 0, "sums differ from the reference");
+    check(check_surroundings(&guard_sums), "wrote outside of sums");
+}
+
+static void check_c2(const target *t)
+{
+    static const size_t counts[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 67, 256, 300};
+    static const size_t strips[] = {1, 2, 3, 10};
+    size_t turn = 0;
+    for (size_t i = 0; i < COUNT_OF(counts); i++)
+        for (size_t j = 0; j < (t->quick ? 2 : COUNT_OF(strips)); j++)
+            for (int codes = 0; codes < CODES_COUNT; codes++)
+                for (int qs = 0; qs < Q_MIXED; qs++)
+                    check_one_c2(t, 300, strips[j], counts[i], (code_pattern)codes, (q_pattern)qs,
+                                 turn++ % 4 == 3 ? CHECK_AT_START : CHECK_AT_END);
+    for (int qs = Q_MAX; qs <= Q_MIN; qs++)     /* more cols than 16-bit sums could hold */
+        check_one_c2(t, 300, 1, t->quick ? 2000 : 40000, CODES_2, (q_pattern)qs, CHECK_AT_END);
+}
+
+/* ---- Panels ---- */
+
+typedef void unpack_fn(const uint8_t *, size_t, size_t, size_t, size_t, size_t, uint8_t *);
+
+/* A matrix of n_rows_of_tiles tiles and all_blocks blocks, of which the panel takes n_tiles x n_blocks. */
+static void check_one_unpack(const target *t, unpack_fn *reference, size_t bytes, size_t stride, size_t tile,
+                             size_t n_tiles, size_t first, size_t n_blocks, check_place place)
+{
+    check_case("%s %s: tile %zu, %zu tiles, blocks %zu..%zu, place %d", t->kernel, t->isa, tile, n_tiles, first,
+               first + n_blocks, (int)place);
+    size_t panel_bytes = n_tiles * n_blocks * 256;
+    uint8_t *weights0 = scratch_get(&master_tiles, bytes), *expected = scratch_get(&expected_panel, panel_bytes);
+    fill_tiles(weights0, bytes, CODES_RANDOM);
+    reference(weights0, stride, tile, n_tiles, first, n_blocks, expected);
+    uint8_t *weights = check_copy(&guard_tiles, weights0, bytes, 64, place);
+    uint8_t *panel = check_alloc(&guard_panel, panel_bytes, 64, place);
+    ((unpack_fn *)t->fn)(weights, stride, tile, n_tiles, first, n_blocks, panel);
+    check(memcmp(panel, expected, panel_bytes) == 0, "the panel differs from the reference");
     check(check_surroundings(&guard_panel), "wrote outside of the panel");
-    check(memcmp(tiles, tiles0, tile_bytes) == 0 && memcmp(q, q0, q_bytes) == 0, "changed its inputs");
+}
+
+typedef enum { LAYOUT_T2, LAYOUT_R2, LAYOUT_C2 } layout;
+
+static void check_unpack(const target *t, unpack_fn *reference, layout layout)
+{
+    static const size_t firsts[] = {0, 16, 32}, counts[] = {0, 1, 2, 3, 4, 5, 15, 16, 17, 31, 32};
+    const size_t all_tiles = 16, all_blocks = 64;
+    size_t stride = layout == LAYOUT_T2 ? all_blocks * 64 : layout == LAYOUT_R2 ? all_blocks / 16 * 64 : 64;
+    size_t bytes = all_tiles * all_blocks * 64, turn = 0;
+    for (size_t i = 0; i < COUNT_OF(firsts); i++)
+        for (size_t j = 0; j < COUNT_OF(counts); j++)
+            for (size_t n_tiles = 1; n_tiles <= BN_GEMM_TILES; n_tiles++)
+                for (size_t tile = 0; tile + n_tiles <= all_tiles; tile += t->quick ? 5 : 1)
+                    check_one_unpack(t, reference, bytes, stride, tile, n_tiles, firsts[i], counts[j],
+                                     turn++ % 4 == 3 ? CHECK_AT_START : CHECK_AT_END);
+}
+
+static void check_unpack_t2(const target *t)
+{
+    check_unpack(t, bn_unpack_t2__scalar, LAYOUT_T2);
+}
+
+static void check_unpack_r2(const target *t)
+{
+    check_unpack(t, bn_unpack_r2__scalar, LAYOUT_R2);
+}
+
+static void check_unpack_c2(const target *t)
+{
+    check_unpack(t, bn_unpack_c2__scalar, LAYOUT_C2);
+}
+
+static void fill_panel(uint8_t *panel, size_t n, code_pattern pattern)
+{
+    for (size_t i = 0; i < n; i++)
+        panel[i] = (uint8_t)one_code(pattern, i);
+}
+
+static void check_one_gemm(const target *t, size_t n_tiles, size_t n_blocks, size_t n_tokens, int add,
+                           code_pattern codes, q_pattern qs, check_place place)
+{
+    size_t n = n_blocks * BN_BLOCK_COLS, stride = padded(n) + check_below(2) * 64;
+    check_case("%s %s: %zu tiles, %zu blocks, %zu tokens, stride %zu, add %d, codes %s, q %s, place %d", t->kernel,
+               t->isa, n_tiles, n_blocks, n_tokens, stride, add, code_names[codes], q_names[qs], (int)place);
+    size_t panel_bytes = n_tiles * n_blocks * 256, q_bytes = n_tokens ? (n_tokens - 1) * stride + padded(n) : 0;
+    size_t sum_bytes = n_tokens * n_tiles * BN_TILE_ROWS * sizeof(int32_t);
+    uint8_t *panel0 = scratch_get(&master_tiles, panel_bytes);
+    int8_t *q0 = scratch_get(&master_q, n_tokens * stride);
+    int32_t *expected = scratch_get(&expected_sums, sum_bytes);
+    fill_panel(panel0, panel_bytes, codes);
+    fill_q_rows(q0, n_tokens, n, stride, qs);
+    int32_t *before = scratch_get(&expected_panel, sum_bytes);
+    for (size_t i = 0; i < sum_bytes / sizeof *before; i++)
+        before[i] = (int32_t)check_below(1 << 20) - (1 << 19);
+    memcpy(expected, before, sum_bytes);
+    bn_gemm_panel_i8__scalar(panel0, n_tiles, n_blocks, q0, stride, n_tokens, add, expected);
+
+    uint8_t *panel = check_copy(&guard_panel, panel0, panel_bytes, 64, place);
+    int8_t *q = check_copy(&guard_q, q0, q_bytes, 64, place);
+    int32_t *sums = check_copy(&guard_sums, before, sum_bytes, sizeof *sums, place);
+    TARGET_FN(t, gemm_panel_i8)(panel, n_tiles, n_blocks, q, stride, n_tokens, add, sums);
+    check(memcmp(sums, expected, sum_bytes) == 0, "sums differ from the reference");
+    check(check_surroundings(&guard_sums), "wrote outside of sums");
+    check(memcmp(panel, panel0, panel_bytes) == 0 && memcmp(q, q0, q_bytes) == 0, "changed its inputs");
 }
 
 static void check_gemm(const target *t)
 {
-    static const size_t few_tokens[] = {1, 2, 3, 4, 5, 7, 8, 12, 13, 32};
-    static const size_t many_tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16, 17, 24, 25, 31, 32, 33};
-    static const size_t few_blocks[] = {1, 2, 3, 4, 5, 8, 17, 40};
-    static const size_t many_blocks[] = {1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 31, 33, 40, 67, 160, 432};
+    static const size_t few_tokens[] = {0, 1, 2, 3, 4, 5, 7, 8, 12, 13, 32};
+    static const size_t many_tokens[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16, 17, 24, 25, 31, 32, 33};
+    static const size_t few_blocks[] = {1, 2, 3, 4, 5, 8, 17, 32};
+    static const size_t many_blocks[] = {1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 31, 32, 33, 40, 67};
     const size_t *token_counts = t->quick ? few_tokens : many_tokens;
     const size_t *block_counts = t->quick ? few_blocks : many_blocks;
     size_t n_token_counts = t->quick ? COUNT_OF(few_tokens) : COUNT_OF(many_tokens);
@@ -187,15 +339,18 @@ static void check_gemm(const target *t)
     for (size_t n_tiles = 1; n_tiles <= BN_GEMM_TILES; n_tiles++)
         for (size_t i = 0; i < n_token_counts; i++)
             for (size_t j = 0; j < n_block_counts; j++)
-                for (size_t k = 0; k < (t->quick ? 4 : COUNT_OF(inputs)); k++)
-                    check_one_gemm(t, n_tiles, block_counts[j], token_counts[i], inputs[k].codes, inputs[k].q,
-                                   turn++ % 4 == 3 ? CHECK_AT_START : CHECK_AT_END);
-    check_one_gemm(t, BN_GEMM_TILES, 896, 5, CODES_2, Q_MAX, CHECK_AT_END);
-    check_one_gemm(t, BN_GEMM_TILES, 896, 4, CODES_2, Q_MIN, CHECK_AT_END);
+                for (size_t k = 0; k < (t->quick ? 4 : COUNT_OF(inputs)); k++, turn++)
+                    check_one_gemm(t, n_tiles, block_counts[j], token_counts[i], turn % 2, inputs[k].codes, inputs[k].q,
+                                   turn % 4 == 3 ? CHECK_AT_START : CHECK_AT_END);
+    check_one_gemm(t, BN_GEMM_TILES, 896, 5, 1, CODES_2, Q_MAX, CHECK_AT_END);
+    check_one_gemm(t, BN_GEMM_TILES, 896, 4, 0, CODES_2, Q_MIN, CHECK_AT_END);
     if (!t->quick) {
-        check_one_gemm(t, BN_GEMM_TILES, 160, 512, CODES_RANDOM, Q_MIXED, CHECK_AT_END);
-        check_one_gemm(t, BN_GEMM_TILES, 1 << 18, 3, CODES_2, Q_MIN, CHECK_AT_END);
+        check_one_gemm(t, BN_GEMM_TILES, 160, 512, 1, CODES_RANDOM, Q_MIXED, CHECK_AT_END);
+        check_one_gemm(t, BN_GEMM_TILES, 1 << 16, 3, 0, CODES_2, Q_MIN, CHECK_AT_END);
     }
 }
 
-const kernel_check ternary_checks[] = {{"gemv_t2_i8", check_gemv}, {"gemm_t2_i8", check_gemm}, {NULL, NULL}};
+const kernel_check ternary_checks[] = {{"gemv_t2_i8", check_gemv},     {"gemv_r2_i8", check_r2},
+                                       {"gemv_c2_i8", check_c2},       {"unpack_t2", check_unpack_t2},
+                                       {"unpack_r2", check_unpack_r2}, {"unpack_c2", check_unpack_c2},
+                                       {"gemm_panel_i8", check_gemm},  {NULL, NULL}};

@@ -53,10 +53,8 @@ void bn_attn_pv_f16__scalar(const float *p, const uint16_t *v, size_t n_pos, siz
 
 void bn_glu_relu2_f32__scalar(const float *g, const float *u, size_t n, float *out)
 {
-    for (size_t i = 0; i < n; i++) {
-        float r = g[i] > 0.0f ? g[i] : 0.0f;
-        out[i] = (r * r) * u[i];
-    }
+    for (size_t i = 0; i < n; i++)
+        out[i] = g[i] > 0.0f ? (g[i] * g[i]) * u[i] : 0.0f;
 }
 
 void bn_glu_silu_f32__scalar(const float *g, const float *u, size_t n, float *out)
