@@ -20,7 +20,7 @@ from bitnet_cli.formats.codecs.i2_s import codes_and_scale
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
-from bitnet_cli.native import Context, NotTernaryError, TernaryMatrix
+from bitnet_cli.native import Context, Layout, NotTernaryError, TernaryMatrix
 
 DENSE_TYPES = (GGMLType.F32, GGMLType.F16, GGMLType.BF16, GGMLType.Q8_0, GGMLType.Q6_K, GGMLType.Q4_0)
 
@@ -132,13 +132,16 @@ class Model:
     """Kept open: the dense matrices are views of its mapping."""
 
     @classmethod
-    def load(cls, reader: GGUFReader, meta: Mapping[str, object], ctx: Context) -> Model:
+    def load(
+        cls, reader: GGUFReader, meta: Mapping[str, object], ctx: Context, *, skip_zeros: bool = True
+    ) -> Model:
         """Loads the weights of an open file.
 
         Args:
             reader: the file; the model keeps it open.
             meta: its metadata, after repairs.
             ctx: threads and kernels; packing uses all of them.
+            skip_zeros: lay the feed-forward matrices of relu² models out so that what meets a zero is not read.
 
         Raises:
             FormatError: a tensor is missing, has the wrong shape, or holds what it must not.
@@ -150,16 +153,16 @@ class Model:
         embedding = tensors.dense("token_embd.weight", vocab_size, config.dim)
         tied = "output.weight" not in reader.tensors
         head = embedding if tied else tensors.dense("output.weight", vocab_size, config.dim)
-        layers = tuple(_load_layer(tensors, config, i) for i in range(config.n_layers))
+        layers = tuple(_load_layer(tensors, config, i, skip_zeros) for i in range(config.n_layers))
         output_norm = tensors.vector("output_norm.weight", config.dim)
         tensors.refuse_leftovers()
         return cls(config, ctx, embedding, layers, output_norm, head, reader)
 
 
-def _load_layer(tensors: _Tensors, config: ModelConfig, i: int) -> Layer:
+def _load_layer(tensors: _Tensors, config: ModelConfig, i: int, skip_zeros: bool) -> Layer:
     c, block = config, f"blk.{i}."
     q_dim, kv_dim = c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim
-    sub_norms = c.arch.sub_norms
+    sub_norms, skips = c.arch.sub_norms, skip_zeros and c.arch.hidden_act == "relu2"
     return Layer(
         attn_norm=tensors.vector(block + "attn_norm.weight", c.dim),
         q=tensors.ternary(block + "attn_q.weight", q_dim, c.dim),
@@ -169,9 +172,9 @@ def _load_layer(tensors: _Tensors, config: ModelConfig, i: int) -> Layer:
         attn_output=tensors.ternary(block + "attn_output.weight", c.dim, q_dim),
         ffn_norm=tensors.vector(block + "ffn_norm.weight", c.dim),
         gate=tensors.ternary(block + "ffn_gate.weight", c.ffn_dim, c.dim),
-        up=tensors.ternary(block + "ffn_up.weight", c.ffn_dim, c.dim),
+        up=tensors.ternary(block + "ffn_up.weight", c.ffn_dim, c.dim, Layout.R2 if skips else Layout.T2),
         ffn_sub_norm=tensors.vector(block + "ffn_sub_norm.weight", c.ffn_dim) if sub_norms else None,
-        down=tensors.ternary(block + "ffn_down.weight", c.dim, c.ffn_dim),
+        down=tensors.ternary(block + "ffn_down.weight", c.dim, c.ffn_dim, Layout.C2 if skips else Layout.T2),
     )
 
 
@@ -224,7 +227,7 @@ class _Tensors:
             )
         return Dense(int(info.type), self.reader.data(name), rows, cols)
 
-    def ternary(self, name: str, rows: int, cols: int) -> TernaryMatrix:
+    def ternary(self, name: str, rows: int, cols: int, layout: Layout = Layout.T2) -> TernaryMatrix:
         info = self.info(name, rows, cols)
         if info.type != GGMLType.I2_S:
             raise UnsupportedError(
@@ -234,7 +237,7 @@ class _Tensors:
         with located(self.reader.path, name):
             codes, scale = codes_and_scale(self.reader.data(name), info.shape)
         try:
-            mat = TernaryMatrix.from_i2_s(self.ctx, codes, rows, cols, scale)
+            mat = TernaryMatrix.from_i2_s(self.ctx, codes, rows, cols, scale, layout)
         except NotTernaryError:
             raise FormatError(
                 "the tensor holds code 3, which is no ternary value: the file is damaged",

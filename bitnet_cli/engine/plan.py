@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bitnet_cli.engine.model import Model, ModelConfig
-from bitnet_cli.native import lib
+from bitnet_cli.native import TernaryMatrix, lib
 
 Op = dict[str, Any]
 
@@ -28,9 +28,8 @@ class Buf(IntEnum):
     a = 5  # what attention returns
     a_i8 = 6
     g = 7  # gate, then the gated product
-    u = 8
-    m_i8 = 9
-    h = 10  # the last hidden state, normed
+    m_i8 = 8
+    h = 9  # the last hidden state, normed
 
 
 def buffers(c: ModelConfig) -> list[tuple[int, int]]:
@@ -41,7 +40,7 @@ def buffers(c: ModelConfig) -> list[tuple[int, int]]:
         (f32, c.dim), (i8, c.dim),
         (f32, q_dim), (f32, kv_dim), (f32, kv_dim),
         (f32, q_dim), (i8, q_dim),
-        (f32, c.ffn_dim), (f32, c.ffn_dim), (i8, c.ffn_dim),
+        (f32, c.ffn_dim), (i8, c.ffn_dim),
         (f32, c.dim),
     ]  # fmt: skip
 
@@ -60,8 +59,8 @@ def write_plan(model: Model, n_ctx: int) -> list[Op]:
             quant(Buf.a, Buf.a_i8, layer.attn_sub_norm, c.rms_eps),
             matmul(Buf.a_i8, (layer.attn_output, Buf.x), add=True),
             quant(Buf.x, Buf.x_i8, layer.ffn_norm, c.rms_eps),
-            matmul(Buf.x_i8, (layer.gate, Buf.g), (layer.up, Buf.u)),
-            glu(c),
+            matmul(Buf.x_i8, (layer.gate, Buf.g)),
+            gated_matmul(c, Buf.x_i8, layer.up),
             quant(Buf.g, Buf.m_i8, layer.ffn_sub_norm, c.rms_eps),
             matmul(Buf.m_i8, (layer.down, Buf.x), add=True),
         ]
@@ -123,9 +122,11 @@ def attention(c: ModelConfig, layer: int) -> Op:
     }
 
 
-def glu(c: ModelConfig) -> Op:
+def gated_matmul(c: ModelConfig, source: Buf, up: TernaryMatrix) -> Op:
+    """g = act(g) * (up @ source)"""
     act = {"relu2": lib.BN_ACT_RELU2, "silu": lib.BN_ACT_SILU}[c.arch.hidden_act]
-    return {"kind": lib.BN_OP_GLU, "in": Buf.g, "in2": Buf.u, "out": (Buf.g,), "act": act}
+    return {"kind": lib.BN_OP_GATED_MATMUL, "in": source, "in2": Buf.g, "out": (Buf.g,), "mats": (up,),
+            "act": act}  # fmt: skip
 
 
 def norm(source: Buf, out: Buf, weight: np.ndarray, eps: float) -> Op:

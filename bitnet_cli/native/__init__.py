@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "Context",
     "Isa",
     "KVCache",
+    "Layout",
     "NotTernaryError",
     "Plan",
     "TernaryMatrix",
@@ -121,6 +123,17 @@ class Context:
         return ffi.string(name).decode() if name != ffi.NULL else None
 
 
+class Layout(IntEnum):
+    """How the weights of a ternary matrix lie in memory; results do not depend on it."""
+
+    T2 = lib.BN_LAYOUT_T2
+    """Tiles, streamed from end to end."""
+    R2 = lib.BN_LAYOUT_R2
+    """Rows: those whose gate is shut are skipped."""
+    C2 = lib.BN_LAYOUT_C2
+    """Columns: those that meet a zero are skipped."""
+
+
 class TernaryMatrix:
     """An immutable matrix of -1, 0, +1 with one scale, in the layout the kernels read."""
 
@@ -133,27 +146,42 @@ class TernaryMatrix:
         self.n_bytes = int(lib.bn_tmat_bytes(handle))
 
     @classmethod
-    def from_trits(cls, ctx: Context, trits: np.ndarray, scale: float) -> TernaryMatrix:
+    def from_trits(
+        cls, ctx: Context, trits: np.ndarray, scale: float, layout: Layout = Layout.T2
+    ) -> TernaryMatrix:
         """From int8 [rows, cols] of -1, 0, +1."""
-        rows, cols = trits.shape
-        return cls._pack(
-            ctx, lib.BN_PACK_TRITS, _pointer(trits, np.int8, "const void *"), trits.nbytes, rows, cols, scale
-        )
+        data, shape = _pointer(trits, np.int8, "const void *"), trits.shape
+        return cls._pack(ctx, lib.BN_PACK_TRITS, layout, data, trits.nbytes, shape, scale)
 
     @classmethod
-    def from_i2_s(cls, ctx: Context, codes: np.ndarray, rows: int, cols: int, scale: float) -> TernaryMatrix:
+    def from_i2_s(
+        cls,
+        ctx: Context,
+        codes: np.ndarray,
+        rows: int,
+        cols: int,
+        scale: float,
+        layout: Layout = Layout.T2,
+    ) -> TernaryMatrix:
         """From the packed codes of an I2_S tensor: uint8 [rows * cols / 4], without the tail that holds the scale."""
-        return cls._pack(
-            ctx, lib.BN_PACK_I2_S, _pointer(codes, np.uint8, "const void *"), codes.nbytes, rows, cols, scale
-        )
+        data, shape = _pointer(codes, np.uint8, "const void *"), (rows, cols)
+        return cls._pack(ctx, lib.BN_PACK_I2_S, layout, data, codes.nbytes, shape, scale)
 
     @classmethod
     def _pack(
-        cls, ctx: Context, fmt: int, data: Any, n_bytes: int, rows: int, cols: int, scale: float
+        cls,
+        ctx: Context,
+        fmt: int,
+        layout: Layout,
+        data: Any,
+        n_bytes: int,
+        shape: tuple[int, ...],
+        scale: float,
     ) -> TernaryMatrix:
         out = ffi.new("bn_tmat **")
+        rows, cols = shape
         with ctx.lock:
-            status = lib.bn_tmat_pack(ctx.handle, fmt, data, n_bytes, rows, cols, scale, out)
+            status = lib.bn_tmat_pack(ctx.handle, fmt, layout, data, n_bytes, rows, cols, scale, out)
         check(status, f"packing a {rows}×{cols} ternary matrix")
         return cls(out[0], scale)
 

@@ -47,10 +47,17 @@ typedef enum {
     BN_PACK_I2_S = 1    /* 2-bit codes of GGUF I2_S, layout A (128/32), rows*cols/4 bytes, the scale not included */
 } bn_pack_format;
 
+/* How the weights lie in memory; results do not depend on it. */
+typedef enum {
+    BN_LAYOUT_T2 = 0,   /* tiles, streamed from end to end */
+    BN_LAYOUT_R2 = 1,   /* rows: those whose gate is shut are skipped (GATED_MATMUL with relu2) */
+    BN_LAYOUT_C2 = 2    /* cols: those that meet a zero are skipped; alone in its MATMUL */
+} bn_layout;
+
 /* Copies `data` (n_bytes long, checked against rows, cols and format) into a new matrix. cols of BN_PACK_I2_S must be a
  * multiple of 128. BN_ERR_CODE if a weight is not ternary. The matrix owns its memory and is immutable. */
-bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, const void *data, size_t n_bytes, size_t rows, size_t cols,
-                       float scale, bn_tmat **out);
+bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, const void *data, size_t n_bytes,
+                       size_t rows, size_t cols, float scale, bn_tmat **out);
 /* Writes the weights back as int8 [rows][cols], row-major. */
 bn_status bn_tmat_unpack(const bn_tmat *mat, int8_t *trits);
 void bn_tmat_free(bn_tmat *mat);            /* NULL is allowed */
@@ -93,7 +100,7 @@ typedef enum {
     BN_OP_ROPE = 4,       /* rotates the heads of in (queries) and in2 (keys) in place */
     BN_OP_KV_STORE = 5,   /* keys in, values in2 -> cache of `layer` at pos.. */
     BN_OP_ATTENTION = 6,  /* out[t] = softmax(scale * in[t] . keys) . values, causal, grouped heads */
-    BN_OP_GLU = 7,        /* out[t] = act(in[t]) * in2[t]; out may be in or in2 */
+    BN_OP_GATED_MATMUL = 7,   /* out[t] = act(in2[t]) * (mat @ in[t]); out may be in2; one matrix */
     BN_OP_HEAD = 8        /* logits[t] = dense @ in[t], for the tokens the caller asks for */
 } bn_op_kind;
 
@@ -112,9 +119,9 @@ typedef struct {
     int32_t kind;                   /* bn_op_kind */
     int32_t in, in2;                /* buffer indices */
     int32_t out[3];                 /* buffer indices; MATMUL uses as many as n_mats, all others the first */
-    int32_t n_mats;                 /* MATMUL: 1..3 */
+    int32_t n_mats;                 /* MATMUL: 1..3; GATED_MATMUL: 1 */
     int32_t add;                    /* MATMUL: 1 adds to out instead of replacing it (the residual) */
-    const bn_tmat *mat[3];          /* MATMUL */
+    const bn_tmat *mat[3];          /* MATMUL, GATED_MATMUL */
     const float *weight;            /* NORM, QUANT: [width], or NULL in QUANT for no norm */
     float eps;                      /* NORM, QUANT */
     int32_t dense_type;             /* EMBED, HEAD: bn_type */
@@ -128,7 +135,7 @@ typedef struct {
     const float *rope_cos;          /* ROPE: [n_ctx][n_rot/2] */
     const float *rope_sin;          /* ROPE: [n_ctx][n_rot/2] */
     float scale;                    /* ATTENTION: 1/sqrt(head_dim) */
-    int32_t act;                    /* GLU: bn_act */
+    int32_t act;                    /* GATED_MATMUL: bn_act */
 } bn_op;
 
 typedef struct bn_plan bn_plan;

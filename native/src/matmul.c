@@ -1,62 +1,222 @@
 /* matmul.c: drives the ternary kernels over rows and tokens: exact integer sums, then one shared way back to floats.
  *
- * A piece of work is a few tiles of one matrix. One token: the tiles are streamed once (gemv). Several tokens: the tiles
- * are unpacked once into the thread's panel and met by all tokens (gemm). Both give the same integers. */
+ * Several tokens: two tiles at a time are unpacked into the thread's panel, a cache-sized run of cols after the other,
+ * and met by all tokens; every layout meets them there. One token, or a few one after the other: the weights are streamed
+ * once, straight from their layout, and a layout of rows or cols leaves out what a zero makes needless. The integers are
+ * the same in every case. */
+#include <string.h>
+
 #include "plan.h"
 
-enum { GEMV_TILES = 4 };
+enum {
+    GEMV_TILES = 4,                 /* tiles per piece of work */
+    GEMV_ROWS = 128,                /* rows of r2 per piece */
+    GEMV_COLS = 256,                /* cols of c2 per piece */
+    SUM_ROWS = 256,                 /* rows per piece when the threads' sums of c2 are added */
+    PANEL_BLOCKS = BN_PANEL_BYTES / (BN_GEMM_TILES * 256)   /* of 16 cols: the panel stays in the L1 cache */
+};
 
-/* y[t][row..] (+)= descaled sums[t], for the rows of these tiles that exist. sums: [n_tokens][16*n_tiles]. */
-static void descale(const bn_run *run, const bn_op *op, int32_t m, size_t tile, size_t n_tiles, size_t t0,
-                    size_t n_tokens, const int32_t *sums)
+static const bn_kernels *kernels(const bn_run *run)
 {
-    const bn_tmat *mat = op->mat[m];
-    const bn_buf_view *in = &run->plan->views[op->in];
-    size_t row = tile * BN_TILE_ROWS, n = n_tiles * BN_TILE_ROWS;
-    size_t n_rows = mat->rows - row < n ? mat->rows - row : n;
-    for (size_t t = 0; t < n_tokens; t++)
-        run->plan->ctx->kernels.descale_f32(sums + t * n, n_rows, in->sum[t0 + t], in->scale[t0 + t], mat->scale,
-                                            op->add, bn_row(run, op->out[m], t0 + t) + row);
+    return &run->plan->ctx->kernels;
 }
 
-static void play_gemv(const bn_run *run, const bn_op *op, int32_t m, size_t tile, size_t n_tiles)
+/* y[n] = descaled sums of token t: matrix m of the op, or added to y. */
+static void descale(const bn_run *run, const bn_op *op, int32_t m, size_t t, const int32_t *sums, size_t n, int add,
+                    float *y)
 {
-    const bn_tmat *mat = op->mat[m];
     const bn_buf_view *in = &run->plan->views[op->in];
-    int32_t sums[GEMV_TILES * BN_TILE_ROWS];
-    for (size_t t = 0; t < run->n_tokens; t++) {
-        run->plan->ctx->kernels.gemv_t2_i8(mat->tiles + tile * mat->n_blocks * BN_BLOCK_BYTES, n_tiles, mat->n_blocks,
-                                           in->i8 + t * in->stride, sums);
-        descale(run, op, m, tile, n_tiles, t, 1, sums);
+    kernels(run)->descale_f32(sums, n, in->sum[t], in->scale[t], op->mat[m]->scale, add, y);
+}
+
+/* Hands out the sums of rows row..row+n-1 of token t. u: scratch of n floats. */
+static void deliver(const bn_run *run, const bn_op *op, int32_t m, size_t t, size_t row, size_t n, const int32_t *sums,
+                    float *u)
+{
+    float *out = bn_row(run, op->out[m], t) + row;
+    if (op->kind == BN_OP_MATMUL) {
+        descale(run, op, m, t, sums, n, op->add, out);
+        return;
+    }
+    descale(run, op, m, t, sums, n, 0, u);
+    const float *gate = bn_row(run, op->in2, t) + row;
+    (op->act == BN_ACT_RELU2 ? kernels(run)->glu_relu2_f32 : kernels(run)->glu_silu_f32)(gate, u, n, out);
+}
+
+/* ---- Several tokens ---- */
+
+/* sums[n_tokens][16*n_tiles] of a pair of tiles. */
+static void gemm(const bn_run *run, const bn_tmat *mat, const bn_buf_view *in, size_t tile, size_t n_tiles,
+                 uint8_t *panel, int32_t *sums)
+{
+    const bn_kernels *k = kernels(run);
+    __typeof__(k->unpack_t2) unpack = mat->layout == BN_LAYOUT_R2   ? k->unpack_r2
+                                      : mat->layout == BN_LAYOUT_C2 ? k->unpack_c2
+                                                                    : k->unpack_t2;
+    for (size_t first = 0; first < mat->n_blocks; first += PANEL_BLOCKS) {
+        size_t n = mat->n_blocks - first < PANEL_BLOCKS ? mat->n_blocks - first : PANEL_BLOCKS;
+        unpack(mat->weights, mat->stride, tile, n_tiles, first, n, panel);
+        k->gemm_panel_i8(panel, n_tiles, n, in->i8 + first * BN_BLOCK_COLS, in->stride, run->n_tokens, first > 0, sums);
     }
 }
 
 static void play_gemm(const bn_run *run, const bn_op *op, int32_t m, size_t tile, size_t n_tiles, uint8_t *scratch)
 {
     const bn_tmat *mat = op->mat[m];
+    size_t row = tile * BN_TILE_ROWS, n = n_tiles * BN_TILE_ROWS, n_rows = mat->rows - row < n ? mat->rows - row : n;
+    float u[BN_GEMM_TILES * BN_TILE_ROWS];
+    int32_t *sums = (int32_t *)(scratch + BN_PANEL_BYTES);
+    gemm(run, mat, &run->plan->views[op->in], tile, n_tiles, scratch, sums);
+    for (size_t t = 0; t < run->n_tokens; t++)
+        deliver(run, op, m, t, row, n_rows, sums + t * n, u);
+}
+
+/* ---- One token ---- */
+
+static void play_tiles(const bn_run *run, const bn_op *op, int32_t m, size_t tile, size_t n_tiles)
+{
+    const bn_tmat *mat = op->mat[m];
     const bn_buf_view *in = &run->plan->views[op->in];
-    uint8_t *panel = scratch;
-    int32_t *sums = (int32_t *)(panel + BN_GEMM_TILES * mat->n_blocks * BN_TILE_ROWS * BN_BLOCK_COLS);
-    run->plan->ctx->kernels.gemm_t2_i8(mat->tiles + tile * mat->n_blocks * BN_BLOCK_BYTES, n_tiles, mat->n_blocks,
-                                       in->i8, in->stride, run->n_tokens, panel, sums);
-    descale(run, op, m, tile, n_tiles, 0, run->n_tokens, sums);
+    size_t row = tile * BN_TILE_ROWS, n = n_tiles * BN_TILE_ROWS, n_rows = mat->rows - row < n ? mat->rows - row : n;
+    int32_t sums[GEMV_TILES * BN_TILE_ROWS];
+    float u[GEMV_TILES * BN_TILE_ROWS];
+    for (size_t t = 0; t < run->n_tokens; t++) {
+        kernels(run)->gemv_t2_i8(mat->weights + tile * mat->stride, n_tiles, mat->n_blocks, in->i8 + t * in->stride,
+                                 sums);
+        deliver(run, op, m, t, row, n_rows, sums, u);
+    }
+}
+
+/* Rows whose gate is open, at most GEMV_ROWS; the others give zero and are not read. */
+static void play_live_rows(const bn_run *run, const bn_op *op, size_t row, size_t n_rows)
+{
+    const bn_tmat *mat = op->mat[0];
+    const bn_buf_view *in = &run->plan->views[op->in];
+    for (size_t t = 0; t < run->n_tokens; t++) {
+        const float *gate = bn_row(run, op->in2, t) + row;
+        float *out = bn_row(run, op->out[0], t) + row, open[GEMV_ROWS], u[GEMV_ROWS];
+        uint32_t index[GEMV_ROWS];
+        int32_t sums[GEMV_ROWS];
+        size_t n = 0;
+        for (size_t r = 0; r < n_rows; r++) {
+            index[n] = (uint32_t)(row + r);
+            open[n] = gate[r];
+            n += gate[r] > 0.0f;
+        }
+        kernels(run)->gemv_r2_i8(mat->weights, mat->stride / 64, index, n, in->i8 + t * in->stride, sums);
+        descale(run, op, 0, t, sums, n, 0, u);
+        kernels(run)->glu_relu2_f32(open, u, n, u);
+        memset(out, 0, n_rows * sizeof *out);
+        for (size_t i = 0; i < n; i++)
+            out[index[i] - row] = u[i];
+    }
+}
+
+/* Rows of r2 where all are wanted. */
+static void play_rows(const bn_run *run, const bn_op *op, int32_t m, size_t row, size_t n_rows)
+{
+    const bn_tmat *mat = op->mat[m];
+    const bn_buf_view *in = &run->plan->views[op->in];
+    uint32_t index[GEMV_ROWS];
+    int32_t sums[GEMV_ROWS];
+    float u[GEMV_ROWS];
+    for (size_t r = 0; r < n_rows; r++)
+        index[r] = (uint32_t)(row + r);
+    for (size_t t = 0; t < run->n_tokens; t++) {
+        kernels(run)->gemv_r2_i8(mat->weights, mat->stride / 64, index, n_rows, in->i8 + t * in->stride, sums);
+        deliver(run, op, m, t, row, n_rows, sums, u);
+    }
+}
+
+/* sums += cols col.. of the matrix @ q, leaving out the cols that meet a zero. */
+static void add_live_cols(const bn_run *run, const bn_tmat *mat, const int8_t *q, size_t col, int32_t *sums)
+{
+    uint32_t index[GEMV_COLS];
+    int8_t live[GEMV_COLS];
+    size_t n = 0, n_cols = mat->cols - col < GEMV_COLS ? mat->cols - col : GEMV_COLS;
+    for (size_t c = 0; c < n_cols; c++) {
+        index[n] = (uint32_t)(col + c);
+        live[n] = q[col + c];
+        n += q[col + c] != 0;
+    }
+    kernels(run)->gemv_c2_i8(mat->weights, mat->stride / 64, index, live, n, sums);
+}
+
+/* A matrix of c2: each thread adds up cols of its own, then the threads' sums are added. They are integers: which thread
+ * took which cols does not show. */
+static void play_cols(const bn_run *run, const bn_op *op, uint8_t *scratch)
+{
+    const bn_tmat *mat = op->mat[0];
+    const bn_plan *plan = run->plan;
+    const bn_buf_view *in = &plan->views[op->in];
+    size_t padded = mat->stride * 4, n_threads = (size_t)bn_ctx_n_threads(plan->ctx);
+    for (size_t t = 0; t < run->n_tokens; t++) {
+        memset(scratch, 0, padded * sizeof(int32_t));
+        for (int64_t next; (next = bn_next(run, bn_div_up(mat->cols, GEMV_COLS))) >= 0;)
+            add_live_cols(run, mat, in->i8 + t * in->stride, (size_t)next * GEMV_COLS, (int32_t *)scratch);
+        bn_pool_barrier(plan->ctx->pool);
+        for (int64_t next; (next = bn_next(run, bn_div_up(mat->rows, SUM_ROWS))) >= 0;) {
+            size_t row = (size_t)next * SUM_ROWS, left = mat->rows - row, n = left < SUM_ROWS ? left : SUM_ROWS;
+            int32_t sums[SUM_ROWS] = {0};
+            float u[SUM_ROWS];
+            for (size_t thread = 0; thread < n_threads; thread++) {
+                const int32_t *part = (const int32_t *)(plan->scratch + thread * plan->scratch_bytes) + row;
+                for (size_t r = 0; r < n; r++)
+                    sums[r] += part[r];
+            }
+            deliver(run, op, 0, t, row, n, sums, u);
+        }
+        if (t + 1 < run->n_tokens)
+            bn_pool_barrier(plan->ctx->pool);
+    }
+}
+
+/* ---- Pieces ---- */
+
+/* Tiles that one thread takes of matrix m at a time. */
+static size_t tiles_per_piece(const bn_run *run, const bn_op *op, int32_t m)
+{
+    if (run->n_tokens >= BN_GEMM_MIN_TOKENS)
+        return BN_GEMM_TILES;
+    return op->mat[m]->layout == BN_LAYOUT_R2 ? GEMV_ROWS / BN_TILE_ROWS : GEMV_TILES;
+}
+
+static void play_piece(const bn_run *run, const bn_op *op, int32_t m, size_t tile, size_t n_tiles, uint8_t *scratch)
+{
+    const bn_tmat *mat = op->mat[m];
+    size_t row = tile * BN_TILE_ROWS, n = n_tiles * BN_TILE_ROWS, n_rows = mat->rows - row < n ? mat->rows - row : n;
+    if (run->n_tokens >= BN_GEMM_MIN_TOKENS)
+        play_gemm(run, op, m, tile, n_tiles, scratch);
+    else if (mat->layout != BN_LAYOUT_R2)
+        play_tiles(run, op, m, tile, n_tiles);
+    else if (op->kind == BN_OP_GATED_MATMUL && op->act == BN_ACT_RELU2)
+        play_live_rows(run, op, row, n_rows);
+    else
+        play_rows(run, op, m, row, n_rows);
 }
 
 void bn_play_matmul(const bn_run *run, const bn_op *op, uint8_t *scratch)
 {
-    int gemm = run->n_tokens >= BN_GEMM_MIN_TOKENS;
-    size_t step = gemm ? BN_GEMM_TILES : GEMV_TILES, n_pieces[3] = {0}, total = 0;
+    if (op->mat[0]->layout == BN_LAYOUT_C2 && run->n_tokens < BN_GEMM_MIN_TOKENS) {
+        play_cols(run, op, scratch);
+        return;
+    }
+    size_t n_pieces[3] = {0}, total = 0;
     for (int32_t m = 0; m < op->n_mats; m++)
-        total += n_pieces[m] = bn_div_up(op->mat[m]->n_tiles, step);
+        total += n_pieces[m] = bn_div_up(op->mat[m]->n_tiles, tiles_per_piece(run, op, m));
     for (int64_t next; (next = bn_next(run, total)) >= 0;) {
         size_t piece = (size_t)next;
         int32_t m = 0;
         while (piece >= n_pieces[m])
             piece -= n_pieces[m++];
-        size_t tile = piece * step, left = op->mat[m]->n_tiles - tile, n_tiles = left < step ? left : step;
-        if (gemm)
-            play_gemm(run, op, m, tile, n_tiles, scratch);
-        else
-            play_gemv(run, op, m, tile, n_tiles);
+        size_t step = tiles_per_piece(run, op, m), tile = piece * step, left = op->mat[m]->n_tiles - tile;
+        play_piece(run, op, m, tile, left < step ? left : step, scratch);
     }
+}
+
+size_t bn_matmul_scratch_bytes(const bn_op *op, size_t max_tokens)
+{
+    size_t panel = BN_PANEL_BYTES + max_tokens * BN_GEMM_TILES * BN_TILE_ROWS * sizeof(int32_t);
+    size_t sums = op->mat[0]->layout == BN_LAYOUT_C2 ? op->mat[0]->stride * 4 * sizeof(int32_t) : 0;
+    return panel > sums ? panel : sums;
 }

@@ -2,7 +2,6 @@
 #include "plan.h"
 
 enum {
-    GLU_PIECE = 1024,       /* values of a row that one thread gates at a time */
     HEAD_PIECE = 64         /* rows of the head per piece when one token wants logits */
 };
 
@@ -93,19 +92,6 @@ void bn_play_rope(const bn_run *run, const bn_op *op)
                                          cos, sin);
         run->plan->ctx->kernels.rope_f32(bn_row(run, op->in2, (size_t)t), (size_t)op->n_kv_heads, head_dim, n_rot, neox,
                                          cos, sin);
-    }
-}
-
-void bn_play_glu(const bn_run *run, const bn_op *op)
-{
-    const bn_kernels *k = &run->plan->ctx->kernels;
-    size_t width = (size_t)run->plan->bufs[op->in].width, per_row = bn_div_up(width, GLU_PIECE);
-    for (int64_t piece; (piece = bn_next(run, run->n_tokens * per_row)) >= 0;) {
-        size_t t = (size_t)piece / per_row, at = (size_t)piece % per_row * GLU_PIECE;
-        size_t n = width - at < GLU_PIECE ? width - at : GLU_PIECE;
-        (op->act == BN_ACT_RELU2 ? k->glu_relu2_f32 : k->glu_silu_f32)(bn_row(run, op->in, t) + at,
-                                                                       bn_row(run, op->in2, t) + at, n,
-                                                                       bn_row(run, op->out[0], t) + at);
     }
 }
 

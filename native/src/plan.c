@@ -41,6 +41,10 @@ static int matmul_is_valid(const bn_plan *plan, const bn_op *op)
 {
     if (!is_buf(plan, op->in, BN_BUF_I8) || op->n_mats < 1 || op->n_mats > 3)
         return 0;
+    /* Cols are summed by all threads together, one matrix at a time. */
+    for (int32_t m = 0; op->n_mats > 1 && m < op->n_mats; m++)
+        if (op->mat[m] && op->mat[m]->layout == BN_LAYOUT_C2)
+            return 0;
     for (int32_t m = 0; m < op->n_mats; m++)
         if (!op->mat[m] || op->mat[m]->cols != (size_t)plan->bufs[op->in].width ||
             !is_f32(plan, op->out[m], (int64_t)op->mat[m]->rows))
@@ -73,6 +77,10 @@ static int op_is_valid(const bn_plan *plan, const bn_op *op)
     case BN_OP_QUANT:
         return in > 0 && is_buf(plan, op->out[0], BN_BUF_I8) && plan->bufs[op->out[0]].width == in;
     case BN_OP_MATMUL: return matmul_is_valid(plan, op);
+    case BN_OP_GATED_MATMUL:
+        return op->n_mats == 1 && !op->add && matmul_is_valid(plan, op) &&
+               is_f32(plan, op->in2, (int64_t)op->mat[0]->rows) &&
+               (op->act == BN_ACT_RELU2 || op->act == BN_ACT_SILU);
     case BN_OP_ROPE:
         return heads_are_valid(op) && is_f32(plan, op->in, queries) && is_f32(plan, op->in2, keys) && op->n_rot > 0 &&
                op->n_rot % 2 == 0 && op->n_rot <= op->head_dim && op->rope_cos && op->rope_sin;
@@ -81,9 +89,6 @@ static int op_is_valid(const bn_plan *plan, const bn_op *op)
     case BN_OP_ATTENTION:
         return heads_are_valid(op) && op->layer >= 0 && is_f32(plan, op->in, queries) &&
                is_f32(plan, op->out[0], queries) && op->in != op->out[0];
-    case BN_OP_GLU:
-        return in > 0 && is_f32(plan, op->in2, in) && is_f32(plan, op->out[0], in) &&
-               (op->act == BN_ACT_RELU2 || op->act == BN_ACT_SILU);
     case BN_OP_HEAD: return dense_is_valid(op, in);
     }
     return 0;
@@ -95,9 +100,8 @@ static int op_is_valid(const bn_plan *plan, const bn_op *op)
 static size_t scratch_for(const bn_plan *plan, const bn_op *op)
 {
     size_t n = 0;
-    if (op->kind == BN_OP_MATMUL) {
-        size_t panel = BN_GEMM_TILES * BN_TILE_ROWS * align_up((size_t)plan->bufs[op->in].width);
-        n = panel + plan->max_tokens * BN_GEMM_TILES * BN_TILE_ROWS * sizeof(int32_t);
+    if (op->kind == BN_OP_MATMUL || op->kind == BN_OP_GATED_MATMUL) {
+        n = bn_matmul_scratch_bytes(op, plan->max_tokens);
     } else if (op->kind == BN_OP_ATTENTION) {
         n = plan->n_ctx * sizeof(float);
     } else if (op->kind == BN_OP_QUANT) {
@@ -122,7 +126,7 @@ static size_t place_buffers(bn_plan *plan, uint8_t *memory)
         size_t width = (size_t)plan->bufs[i].width;
         bn_buf_view view = {.stride = width};
         if (plan->bufs[i].kind == BN_BUF_I8) {
-            view.stride = align_up(width);
+            view.stride = bn_div_up(width, BN_GROUP_COLS) * BN_GROUP_COLS + ALIGN;  /* kernels.h: zeros that follow */
             view.i8 = place(memory, at);
             at += tokens * view.stride;
             view.scale = place(memory, at);
@@ -210,11 +214,11 @@ static void play_op(const bn_run *run, const bn_op *op, uint8_t *scratch)
     case BN_OP_EMBED: bn_play_embed(run, op); break;
     case BN_OP_NORM: bn_play_norm(run, op); break;
     case BN_OP_QUANT: bn_play_quant(run, op, scratch); break;
-    case BN_OP_MATMUL: bn_play_matmul(run, op, scratch); break;
+    case BN_OP_MATMUL:
+    case BN_OP_GATED_MATMUL: bn_play_matmul(run, op, scratch); break;
     case BN_OP_ROPE: bn_play_rope(run, op); break;
     case BN_OP_KV_STORE: bn_play_kv_store(run, op); break;
     case BN_OP_ATTENTION: bn_play_attention(run, op, scratch); break;
-    case BN_OP_GLU: bn_play_glu(run, op); break;
     case BN_OP_HEAD: bn_play_head(run, op, scratch); break;
     }
 }

@@ -10,7 +10,8 @@
 
 enum {
     BN_HEAD_ROWS = 16,          /* rows of the head that are dequantised together when several tokens want logits */
-    BN_GEMM_MIN_TOKENS = 4      /* fewer tokens are cheaper one by one, while the tiles are in cache */
+    BN_GEMM_MIN_TOKENS = 4,     /* fewer tokens are cheaper one by one, while the tiles are in cache */
+    BN_PANEL_BYTES = BN_GEMM_TILES * 32 * 256
 };
 
 struct bn_plan {
@@ -43,12 +44,14 @@ typedef struct {
 void bn_play_embed(const bn_run *run, const bn_op *op);
 void bn_play_norm(const bn_run *run, const bn_op *op);
 void bn_play_quant(const bn_run *run, const bn_op *op, uint8_t *scratch);
-void bn_play_matmul(const bn_run *run, const bn_op *op, uint8_t *scratch);
+void bn_play_matmul(const bn_run *run, const bn_op *op, uint8_t *scratch);     /* MATMUL and GATED_MATMUL */
 void bn_play_rope(const bn_run *run, const bn_op *op);
 void bn_play_kv_store(const bn_run *run, const bn_op *op);
 void bn_play_attention(const bn_run *run, const bn_op *op, uint8_t *scratch);
-void bn_play_glu(const bn_run *run, const bn_op *op);
 void bn_play_head(const bn_run *run, const bn_op *op, uint8_t *scratch);
+
+/* What one thread may need at once for a MATMUL or GATED_MATMUL. */
+size_t bn_matmul_scratch_bytes(const bn_op *op, size_t max_tokens);
 
 /* Row t of a float buffer. */
 static inline float *bn_row(const bn_run *run, int32_t buf, size_t t)

@@ -1,4 +1,8 @@
-/* tmat.c: packs ternary weights into the layout t2 and back; the only bridge between a file's layout and a kernel's. */
+/* tmat.c: packs ternary weights into the layouts of kernels.h and back; the only bridge between a file's layout and a
+ * kernel's.
+ *
+ * Every format is first taken apart into codes, one to a byte, and every layout is made of codes: formats and layouts do
+ * not know each other. The work is cut into pieces small enough for the L2 cache. */
 #include "tmat.h"
 
 #include <stdatomic.h>
@@ -6,123 +10,220 @@
 #include <string.h>
 
 #include "ctx.h"
+#include "entries.h"
 #include "os.h"
 
 enum {
     I2_S_BLOCK = 128,                       /* values of an I2_S block, 32 bytes */
-    MAX_COLS = 1 << 22                      /* 2 * 128 * cols stays below 2^31: int32 sums are exact */
+    MAX_COLS = 1 << 22,                     /* 2 * 128 * cols stays below 2^31: int32 sums are exact */
+    PIECE_ROWS = BN_STRIP_ROWS,
+    PIECE_COLS = 3 * BN_GROUP_COLS          /* whole blocks of every layout and format */
 };
 _Static_assert(2LL * 128 * MAX_COLS < 1LL << 31, "int32 sums of code * q");
+_Static_assert(PIECE_COLS % I2_S_BLOCK == 0 && PIECE_COLS % BN_GROUP_COLS == 0, "pieces are whole");
+
+/* Codes of one piece; what lies outside of the matrix is code 1. */
+typedef struct {
+    uint8_t at[PIECE_ROWS][PIECE_COLS];
+} code_piece;
 
 typedef struct {
     const bn_tmat *mat;
     bn_pool *pool;
     bn_pack_format format;
     const uint8_t *data;
+    code_piece *scratch;                    /* one per thread */
     atomic_int bad;                         /* a weight was not ternary */
 } pack_job;
 
-/* Where the four weights of (row r of the tile, block, byte j) lie. */
-static uint8_t *block_row(const bn_tmat *mat, size_t row, size_t block)
-{
-    return mat->tiles + (row / BN_TILE_ROWS * mat->n_blocks + block) * BN_BLOCK_BYTES + row % BN_TILE_ROWS * 4;
-}
+/* ---- From a format to codes ---- */
 
-/* One row of int8 trits. Returns 1 if one of them is not -1, 0 or +1. */
-static int pack_row_trits(const bn_tmat *mat, size_t row, const int8_t *trits)
+/* n int8 trits. Returns 1 if one of them is not -1, 0 or +1. */
+static int codes_of_trits(const int8_t *restrict trits, size_t n, uint8_t *restrict codes)
 {
-    int bad = 0;
-    for (size_t block = 0; block < mat->n_blocks; block++) {
-        uint8_t *out = block_row(mat, row, block);
-        memset(out, 0x55, 4);
-        size_t first = block * BN_BLOCK_COLS, n = mat->cols - first < BN_BLOCK_COLS ? mat->cols - first : BN_BLOCK_COLS;
-        for (size_t i = 0; i < n; i++) {
-            int code = trits[first + i] + 1;
-            bad |= code < 0 || code > 2;
-            unsigned shift = 2 * (unsigned)(i / 4);
-            out[i % 4] = (uint8_t)((out[i % 4] & ~(3u << shift)) | (unsigned)(code & 3) << shift);
-        }
+    uint8_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        codes[i] = (uint8_t)(trits[i] + 1);
+        bad |= codes[i] > 2;
     }
     return bad;
 }
 
-/* One row of I2_S codes, 16 at a time as four words of four bytes. Byte order does not matter: only byte lanes move. */
-static int pack_row_i2_s(const bn_tmat *mat, size_t row, const uint8_t *codes)
+/* n values of I2_S, a multiple of a block: value i of a block is in byte i % 32, the first 32 in the top bits. */
+static int codes_of_i2_s(const uint8_t *restrict data, size_t n, uint8_t *restrict codes)
 {
-    uint32_t bad = 0;
-    for (size_t block = 0; block < mat->n_blocks; block++) {
-        size_t col = block * BN_BLOCK_COLS;
-        const uint8_t *from = codes + col / I2_S_BLOCK * 32 + col % 32;
-        unsigned shift = 6 - 2 * (unsigned)(col % I2_S_BLOCK / 32);
-        uint32_t packed = 0;
-        for (unsigned f = 0; f < 4; f++) {
-            uint32_t word;
-            memcpy(&word, from + 4 * f, sizeof word);
-            word = word >> shift & 0x03030303;
-            bad |= word & word >> 1 & 0x01010101;
-            packed |= word << (2 * f);
+    uint8_t bad = 0;
+    for (size_t block = 0; block < n / I2_S_BLOCK; block++, data += 32, codes += I2_S_BLOCK)
+        for (size_t i = 0; i < 32; i++) {
+            uint8_t byte = data[i];
+            bad |= byte & byte >> 1 & 0x55;
+            codes[i] = byte >> 6;
+            codes[32 + i] = byte >> 4 & 3;
+            codes[64 + i] = byte >> 2 & 3;
+            codes[96 + i] = byte & 3;
         }
-        memcpy(block_row(mat, row, block), &packed, sizeof packed);
-    }
     return bad != 0;
 }
 
-static void pack_tiles(void *arg, int32_t thread)
+/* Rows row.. and cols col.. of the source. Returns 1 if a weight is not ternary. */
+static int read_piece(const pack_job *job, size_t row, size_t col, code_piece *piece)
+{
+    const bn_tmat *mat = job->mat;
+    size_t n_rows = mat->rows - row < PIECE_ROWS ? mat->rows - row : PIECE_ROWS;
+    size_t n_cols = mat->cols - col < PIECE_COLS ? mat->cols - col : PIECE_COLS;
+    int bad = 0;
+    for (size_t r = 0; r < n_rows; r++) {
+        size_t at = (row + r) * mat->cols + col;
+        memset(piece->at[r] + n_cols, 1, PIECE_COLS - n_cols);
+        if (job->format == BN_PACK_TRITS)
+            bad |= codes_of_trits((const int8_t *)job->data + at, n_cols, piece->at[r]);
+        else
+            bad |= codes_of_i2_s(job->data + at / 4, n_cols, piece->at[r]);
+    }
+    memset(piece->at[n_rows], 1, (PIECE_ROWS - n_rows) * PIECE_COLS);
+    return bad;
+}
+
+/* ---- From codes to a layout ---- */
+
+/* Eight codes, each in its byte: shifting them all left by up to 6 moves none into its neighbour. */
+static uint64_t eight(const uint8_t *codes)
+{
+    uint64_t word;
+    memcpy(&word, codes, sizeof word);
+    return word;
+}
+
+static void write_t2(const bn_tmat *mat, const code_piece *piece, size_t row, size_t col)
+{
+    size_t n_tiles = mat->n_tiles - row / BN_TILE_ROWS, n_blocks = mat->n_blocks - col / BN_BLOCK_COLS;
+    n_tiles = n_tiles < PIECE_ROWS / BN_TILE_ROWS ? n_tiles : PIECE_ROWS / BN_TILE_ROWS;
+    n_blocks = n_blocks < PIECE_COLS / BN_BLOCK_COLS ? n_blocks : PIECE_COLS / BN_BLOCK_COLS;
+    for (size_t r = 0; r < n_tiles * BN_TILE_ROWS; r++) {
+        uint8_t *out = mat->weights + (row + r) / BN_TILE_ROWS * mat->stride + col / BN_BLOCK_COLS * BN_BLOCK_BYTES +
+                       r % BN_TILE_ROWS * 4;
+        for (size_t block = 0; block < n_blocks; block++) {
+            /* Fields 0 and 2 in four bytes of the word, 1 and 3 in the other four, in the order of memory. */
+            uint64_t both = eight(piece->at[r] + 16 * block) | eight(piece->at[r] + 16 * block + 8) << 4;
+            uint32_t half[2];
+            memcpy(half, &both, sizeof half);
+            half[0] |= half[1] << 2;
+            memcpy(out + block * BN_BLOCK_BYTES, half, 4);
+        }
+    }
+}
+
+static void write_r2(const bn_tmat *mat, const code_piece *piece, size_t row, size_t col)
+{
+    size_t n_rows = mat->n_units - row < PIECE_ROWS ? mat->n_units - row : PIECE_ROWS;
+    size_t left = mat->stride / 64 - col / BN_GROUP_COLS;
+    size_t n_groups = left < PIECE_COLS / BN_GROUP_COLS ? left : PIECE_COLS / BN_GROUP_COLS;
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t group = 0; group < n_groups; group++) {
+            const uint8_t *codes = piece->at[r] + BN_GROUP_COLS * group;
+            uint8_t *out = mat->weights + (row + r) * mat->stride + (col / BN_GROUP_COLS + group) * 64;
+            for (size_t p = 0; p < 64; p += 8) {
+                uint64_t word = eight(codes + p) | eight(codes + 64 + p) << 2 | eight(codes + 128 + p) << 4 |
+                                eight(codes + 192 + p) << 6;
+                memcpy(out + p, &word, sizeof word);
+            }
+        }
+}
+
+static void write_c2(const bn_tmat *mat, const code_piece *piece, size_t row, size_t col)
+{
+    size_t n_cols = mat->n_units - col < PIECE_COLS ? mat->n_units - col : PIECE_COLS;
+    uint8_t *strip = mat->weights + col * mat->stride + row / BN_STRIP_ROWS * 64;
+    for (size_t r = 0; r < 64; r++) {
+        size_t m = r / 16, l = r % 16 / 4, j = r % 4;
+        uint8_t *out = strip + 16 * l + 4 * m + j;
+        for (size_t c = 0; c < n_cols; c++)
+            out[c * mat->stride] = (uint8_t)(piece->at[r][c] | piece->at[r + 64][c] << 2 | piece->at[r + 128][c] << 4 |
+                                             piece->at[r + 192][c] << 6);
+    }
+}
+
+static void pack_pieces(void *arg, int32_t thread)
 {
     pack_job *job = arg;
     const bn_tmat *mat = job->mat;
-    (void)thread;
-    for (int64_t tile; (tile = bn_pool_next(job->pool, (int64_t)mat->n_tiles)) >= 0;) {
-        int bad = 0;
-        for (size_t row = (size_t)tile * BN_TILE_ROWS, end = row + BN_TILE_ROWS; row < end; row++) {
-            if (row >= mat->rows)
-                for (size_t block = 0; block < mat->n_blocks; block++)
-                    memset(block_row(mat, row, block), 0x55, 4);
-            else if (job->format == BN_PACK_TRITS)
-                bad |= pack_row_trits(mat, row, (const int8_t *)job->data + row * mat->cols);
-            else
-                bad |= pack_row_i2_s(mat, row, job->data + row * (mat->cols / 4));
-        }
-        if (bad)
+    code_piece *piece = job->scratch + thread;
+    size_t across = bn_div_up(mat->cols, PIECE_COLS), n = across * bn_div_up(mat->rows, PIECE_ROWS);
+    for (int64_t next; (next = bn_pool_next(job->pool, (int64_t)n)) >= 0;) {
+        size_t row = (size_t)next / across * PIECE_ROWS, col = (size_t)next % across * PIECE_COLS;
+        if (read_piece(job, row, col, piece))
             atomic_store_explicit(&job->bad, 1, memory_order_relaxed);
+        switch (mat->layout) {
+        case BN_LAYOUT_T2: write_t2(mat, piece, row, col); break;
+        case BN_LAYOUT_R2: write_r2(mat, piece, row, col); break;
+        case BN_LAYOUT_C2: write_c2(mat, piece, row, col); break;
+        }
     }
 }
+
+/* ---- Life ---- */
 
 /* Bytes of the source, or 0 if the shape is out of range for the format. */
 static size_t source_bytes(bn_pack_format format, size_t rows, size_t cols)
 {
-    if (rows == 0 || cols == 0 || cols > MAX_COLS || rows > SIZE_MAX / 2 / cols)
+    if (rows == 0 || cols == 0 || cols > MAX_COLS || rows > SIZE_MAX / 8 / cols)
         return 0;
     if (format == BN_PACK_TRITS)
         return rows * cols;
     return format == BN_PACK_I2_S && cols % I2_S_BLOCK == 0 ? rows * cols / 4 : 0;
 }
 
-bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, const void *data, size_t n_bytes, size_t rows, size_t cols,
-                       float scale, bn_tmat **out)
+/* Fills in all but the weights. Returns 0 if the layout is unknown. */
+static int measure(bn_tmat *mat)
 {
-    if (!ctx || !data || !out || source_bytes(format, rows, cols) == 0 || n_bytes != source_bytes(format, rows, cols))
+    mat->n_tiles = bn_div_up(mat->rows, BN_TILE_ROWS);
+    mat->n_blocks = bn_div_up(mat->cols, BN_BLOCK_COLS);
+    switch (mat->layout) {
+    case BN_LAYOUT_T2:
+        mat->n_units = mat->n_tiles;
+        mat->stride = mat->n_blocks * BN_BLOCK_BYTES;
+        break;
+    case BN_LAYOUT_R2:
+        mat->n_units = mat->n_tiles * BN_TILE_ROWS;
+        mat->stride = bn_div_up(mat->cols, BN_GROUP_COLS) * 64;
+        break;
+    case BN_LAYOUT_C2:
+        mat->n_units = mat->n_blocks * BN_BLOCK_COLS;
+        mat->stride = bn_div_up(mat->rows, BN_STRIP_ROWS) * 64;
+        break;
+    default: return 0;
+    }
+    if (mat->n_units > SIZE_MAX / 2 / mat->stride)
+        return 0;
+    mat->n_bytes = mat->n_units * mat->stride;
+    return 1;
+}
+
+bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, const void *data, size_t n_bytes,
+                       size_t rows, size_t cols, float scale, bn_tmat **out)
+{
+    bn_tmat shape = {.rows = rows, .cols = cols, .layout = layout, .scale = scale};
+    if (!ctx || !data || !out || source_bytes(format, rows, cols) == 0 || n_bytes != source_bytes(format, rows, cols) ||
+        !measure(&shape))
         return BN_ERR_ARG;
     *out = NULL;
     if (!bn_pool_is_alive(ctx->pool))
         return BN_ERR_THREAD;
-    bn_tmat *mat = calloc(1, sizeof *mat);
-    if (!mat)
-        return BN_ERR_NOMEM;
-    mat->rows = rows;
-    mat->cols = cols;
-    mat->n_tiles = bn_div_up(rows, BN_TILE_ROWS);
-    mat->n_blocks = bn_div_up(cols, BN_BLOCK_COLS);
-    mat->scale = scale;
-    mat->n_bytes = mat->n_tiles * mat->n_blocks * BN_BLOCK_BYTES;
-    mat->tiles = bn_os_pages_alloc(mat->n_bytes, 1);
-    if (!mat->tiles) {
+    bn_tmat *mat = malloc(sizeof *mat);
+    code_piece *scratch = malloc((size_t)bn_ctx_n_threads(ctx) * sizeof *scratch);
+    shape.weights = bn_os_pages_alloc(shape.n_bytes, 1);
+    if (!mat || !scratch || !shape.weights) {
+        if (shape.weights)
+            bn_os_pages_free(shape.weights, shape.n_bytes);
         free(mat);
+        free(scratch);
         return BN_ERR_NOMEM;
     }
-    pack_job job = {.mat = mat, .pool = ctx->pool, .format = format, .data = data};
+    *mat = shape;
+    pack_job job = {.mat = mat, .pool = ctx->pool, .format = format, .data = data, .scratch = scratch};
     atomic_init(&job.bad, 0);
-    bn_pool_run(ctx->pool, pack_tiles, &job);
+    bn_pool_run(ctx->pool, pack_pieces, &job);
+    free(scratch);
     if (atomic_load(&job.bad)) {
         bn_tmat_free(mat);
         return BN_ERR_CODE;
@@ -133,13 +234,22 @@ bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, const void *data, siz
 
 bn_status bn_tmat_unpack(const bn_tmat *mat, int8_t *trits)
 {
+    enum { BLOCKS = 16 };
+    static __typeof__(bn_unpack_t2__scalar) *const unpack[] = {
+        [BN_LAYOUT_T2] = bn_unpack_t2__scalar, [BN_LAYOUT_R2] = bn_unpack_r2__scalar, [BN_LAYOUT_C2] = bn_unpack_c2__scalar};
+    uint8_t panel[BLOCKS * 256];
     if (!mat || !trits)
         return BN_ERR_ARG;
-    for (size_t row = 0; row < mat->rows; row++)
-        for (size_t col = 0; col < mat->cols; col++) {
-            size_t i = col % BN_BLOCK_COLS;
-            uint8_t byte = block_row(mat, row, col / BN_BLOCK_COLS)[i % 4];
-            trits[row * mat->cols + col] = (int8_t)((byte >> (2 * (i / 4)) & 3) - 1);
+    for (size_t tile = 0; tile < mat->n_tiles; tile++)
+        for (size_t first = 0; first < mat->n_blocks; first += BLOCKS) {
+            size_t row = tile * BN_TILE_ROWS, col = first * BN_BLOCK_COLS;
+            size_t n_rows = mat->rows - row < BN_TILE_ROWS ? mat->rows - row : BN_TILE_ROWS;
+            size_t n_blocks = mat->n_blocks - first < BLOCKS ? mat->n_blocks - first : BLOCKS;
+            size_t n_cols = mat->cols - col < n_blocks * BN_BLOCK_COLS ? mat->cols - col : n_blocks * BN_BLOCK_COLS;
+            unpack[mat->layout](mat->weights, mat->stride, tile, 1, first, n_blocks, panel);
+            for (size_t r = 0; r < n_rows; r++)
+                for (size_t c = 0; c < n_cols; c++)
+                    trits[(row + r) * mat->cols + col + c] = (int8_t)(panel[(c / 4 * 16 + r) * 4 + c % 4] - 1);
         }
     return BN_OK;
 }
@@ -148,7 +258,7 @@ void bn_tmat_free(bn_tmat *mat)
 {
     if (!mat)
         return;
-    bn_os_pages_free(mat->tiles, mat->n_bytes);
+    bn_os_pages_free(mat->weights, mat->n_bytes);
     free(mat);
 }
 

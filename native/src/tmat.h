@@ -1,4 +1,4 @@
-/* tmat.h: a ternary matrix in the layout t2 that the kernels read (drawn in kernels.h). */
+/* tmat.h: a ternary matrix in one of the layouts that the kernels read (drawn in kernels.h). */
 #ifndef BN_TMAT_H
 #define BN_TMAT_H
 
@@ -7,9 +7,11 @@
 
 struct bn_tmat {
     size_t rows, cols;
-    size_t n_tiles, n_blocks;
+    bn_layout layout;
+    size_t n_tiles, n_blocks;       /* of 16 rows and 16 cols, the last ones padded */
+    size_t n_units, stride;         /* tiles, rows or cols, and the bytes of each */
     float scale;
-    uint8_t *tiles;         /* n_tiles * n_blocks * BN_BLOCK_BYTES */
+    uint8_t *weights;               /* n_units * stride bytes */
     size_t n_bytes;
 };
 

@@ -5,6 +5,8 @@
 #include "check_plan.h"
 
 static const family PLAIN = {BN_ACT_RELU2, BN_ROPE_NEOX, HEAD_DIM, 1, BN_TYPE_F32};
+static const layouts ALL_TILES = {{BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2,
+                                   BN_LAYOUT_T2}};
 
 /* Makes the first op of `kind` wrong by writing one int32 field; the plan must be refused. */
 static void check_refused(const model *m, bn_op_kind kind, size_t field, int32_t value)
@@ -33,8 +35,8 @@ static void check_wrong_ops(const model *m)
         {BN_OP_MATMUL, offsetof(bn_op, out) + 8}, {BN_OP_ROPE, offsetof(bn_op, in)},
         {BN_OP_ROPE, offsetof(bn_op, in2)},       {BN_OP_KV_STORE, offsetof(bn_op, in)},
         {BN_OP_KV_STORE, offsetof(bn_op, in2)},   {BN_OP_ATTENTION, offsetof(bn_op, in)},
-        {BN_OP_ATTENTION, offsetof(bn_op, out)},  {BN_OP_GLU, offsetof(bn_op, in)},
-        {BN_OP_GLU, offsetof(bn_op, in2)},        {BN_OP_GLU, offsetof(bn_op, out)},
+        {BN_OP_ATTENTION, offsetof(bn_op, out)},  {BN_OP_GATED_MATMUL, offsetof(bn_op, in)},
+        {BN_OP_GATED_MATMUL, offsetof(bn_op, in2)}, {BN_OP_GATED_MATMUL, offsetof(bn_op, out)},
         {BN_OP_HEAD, offsetof(bn_op, in)}};
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
         for (size_t j = 0; j < sizeof bad_buffers / sizeof bad_buffers[0]; j++)
@@ -54,8 +56,9 @@ static void check_wrong_ops(const model *m)
         {BN_OP_KV_STORE, offsetof(bn_op, n_kv_heads), 3}, {BN_OP_KV_STORE, offsetof(bn_op, n_kv_heads), 0},
         {BN_OP_ATTENTION, offsetof(bn_op, n_kv_heads), 3}, {BN_OP_ATTENTION, offsetof(bn_op, head_dim), -HEAD_DIM},
         {BN_OP_ATTENTION, offsetof(bn_op, layer), -7},  {BN_OP_ATTENTION, offsetof(bn_op, out), Q},
-        {BN_OP_GLU, offsetof(bn_op, act), 2},           {BN_OP_GLU, offsetof(bn_op, act), -1},
-        {BN_OP_GLU, offsetof(bn_op, in2), X},           {BN_OP_HEAD, offsetof(bn_op, dense_type), 36}};
+        {BN_OP_GATED_MATMUL, offsetof(bn_op, act), 2},  {BN_OP_GATED_MATMUL, offsetof(bn_op, act), -1},
+        {BN_OP_GATED_MATMUL, offsetof(bn_op, in2), X},  {BN_OP_GATED_MATMUL, offsetof(bn_op, add), 1},
+        {BN_OP_GATED_MATMUL, offsetof(bn_op, n_mats), 2}, {BN_OP_HEAD, offsetof(bn_op, dense_type), 36}};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         check_refused(m, others[i].kind, others[i].field, others[i].value);
 }
@@ -173,7 +176,7 @@ void check_plan_arguments(int quick)
     model m;
     draw_dense(PLAIN.dense);
     check_case("plan for wrong arguments");
-    if (check(model_open(&m, &PLAIN, NULL, 2), "create")) {
+    if (check(model_open(&m, &PLAIN, &ALL_TILES, NULL, 2), "create")) {
         check_wrong_ops(&m);
         check_wrong_lists(&m);
         check_wrong_runs(&m);

@@ -11,7 +11,7 @@ const bn_buf BUFS[N_BUFS] = {
     [X] = {BN_BUF_F32, HIDDEN}, [XQ] = {BN_BUF_I8, HIDDEN},   [Q] = {BN_BUF_F32, HEADS * HEAD_DIM},
     [K] = {BN_BUF_F32, KEYS},   [V] = {BN_BUF_F32, KEYS},     [ATT] = {BN_BUF_F32, HEADS * HEAD_DIM},
     [ATTQ] = {BN_BUF_I8, HEADS * HEAD_DIM},                   [GATE] = {BN_BUF_F32, FF},
-    [UP] = {BN_BUF_F32, FF},    [FFQ] = {BN_BUF_I8, FF}};
+    [FFQ] = {BN_BUF_I8, FF}};
 
 /* Rows and cols of the seven matrices of a layer: q, k, v, output, gate, up, down. */
 static const size_t SHAPES[7][2] = {{HEADS * HEAD_DIM, HIDDEN}, {KEYS, HIDDEN}, {KEYS, HIDDEN},
@@ -109,8 +109,10 @@ static size_t list_layer(const family *f, int32_t layer, bn_tmat *const *mats, b
     ops[n++] = quant_of(ATT, ATTQ, f->sub_norms);
     ops[n++] = matmul_of(ATTQ, 1, mats + 3, X, -1, -1);
     ops[n++] = quant_of(X, XQ, 1);
-    ops[n++] = matmul_of(XQ, 2, mats + 4, GATE, UP, -1);
-    ops[n] = op_of(BN_OP_GLU, GATE, UP, GATE);
+    ops[n++] = matmul_of(XQ, 1, mats + 4, GATE, -1, -1);
+    ops[n] = matmul_of(XQ, 1, mats + 5, GATE, -1, -1);
+    ops[n].kind = BN_OP_GATED_MATMUL;
+    ops[n].in2 = GATE;
     ops[n++].act = f->act;
     ops[n++] = quant_of(GATE, FFQ, f->sub_norms);
     ops[n++] = matmul_of(FFQ, 1, mats + 6, X, -1, -1);
@@ -135,14 +137,14 @@ static size_t list_model(const family *f, bn_tmat *const *mats, bn_op *ops)
     return n;
 }
 
-int model_open(model *m, const family *f, const char *isa, int32_t n_threads)
+int model_open(model *m, const family *f, const layouts *layouts, const char *isa, int32_t n_threads)
 {
     memset(m, 0, sizeof *m);
     int ok = bn_ctx_create(isa, n_threads, &m->ctx) == BN_OK;
     for (size_t i = 0; ok && i < MATS; i++) {
         const size_t *shape = SHAPES[i % 7];
-        ok = bn_tmat_pack(m->ctx, BN_PACK_TRITS, weights.trits[i], shape[0] * shape[1], shape[0], shape[1],
-                          0.01f * (float)(i + 1), &m->mats[i]) == BN_OK;
+        ok = bn_tmat_pack(m->ctx, BN_PACK_TRITS, layouts->of[i % 7], weights.trits[i], shape[0] * shape[1], shape[0],
+                          shape[1], 0.01f * (float)(i + 1), &m->mats[i]) == BN_OK;
     }
     if (!ok)
         return 0;

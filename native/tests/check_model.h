@@ -14,8 +14,8 @@ enum {
     WIDEST = 1024               /* a fuzzed plan may read this many values per row of what it is given */
 };
 
-/* Buffers: the residual stream, its int8, queries, keys, values, attention and its int8, gate, up and their int8. */
-enum { X, XQ, Q, K, V, ATT, ATTQ, GATE, UP, FFQ, N_BUFS };
+/* Buffers: the residual stream, its int8, queries, keys, values, attention and its int8, the gate and its int8. */
+enum { X, XQ, Q, K, V, ATT, ATTQ, GATE, FFQ, N_BUFS };
 
 extern const bn_buf BUFS[N_BUFS];
 
@@ -50,8 +50,13 @@ typedef struct {
     bn_kv *kv;
 } model;
 
+/* The layouts of a layer's seven matrices: q, k, v, output, gate, up, down. */
+typedef struct {
+    bn_layout of[7];
+} layouts;
+
 /* Returns 1 if everything could be created; model_close is needed either way. */
-int model_open(model *m, const family *f, const char *isa, int32_t n_threads);
+int model_open(model *m, const family *f, const layouts *layouts, const char *isa, int32_t n_threads);
 void model_close(model *m);
 
 /* Ops with the model's shapes; fields they do not use are nothing. */

@@ -30,17 +30,26 @@ static int all_finite_and_varied(const float *x, size_t n)
     return varied;
 }
 
-static void check_model(const family *f, const float *expected, const char *isa, int32_t n_threads)
+/* Everything read whole; what the engine takes for relu2; any other mixture. */
+static const layouts LAYOUTS[] = {
+    {{BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2}},
+    {{BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_R2, BN_LAYOUT_C2}},
+    {{BN_LAYOUT_R2, BN_LAYOUT_T2, BN_LAYOUT_R2, BN_LAYOUT_C2, BN_LAYOUT_C2, BN_LAYOUT_C2, BN_LAYOUT_R2}}};
+enum { N_LAYOUTS = sizeof LAYOUTS / sizeof LAYOUTS[0] };
+
+static void check_model(const family *f, const layouts *layouts, const float *expected, const char *isa,
+                        int32_t n_threads)
 {
     static float logits[N_TOKENS * VOCAB];
     static const size_t steps[] = {N_TOKENS, 1, 2, 3, 4, 7, 16};
-    check_case("model of type %d, act %d, rope %d: %s, %d threads", (int)f->dense, (int)f->act, (int)f->rope, isa,
-               (int)n_threads);
+    int which = (int)(layouts - LAYOUTS);
+    check_case("model of type %d, act %d, rope %d, layouts %d: %s, %d threads", (int)f->dense, (int)f->act,
+               (int)f->rope, which, isa, (int)n_threads);
     model m;
-    if (check(model_open(&m, f, isa, n_threads), "create")) {
+    if (check(model_open(&m, f, layouts, isa, n_threads), "create")) {
         for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-            check_case("model of type %d, act %d, rope %d: %s, %d threads, %zu tokens at a time", (int)f->dense,
-                       (int)f->act, (int)f->rope, isa, (int)n_threads, steps[i]);
+            check_case("model of type %d, act %d, rope %d, layouts %d: %s, %d threads, %zu tokens at a time",
+                       (int)f->dense, (int)f->act, (int)f->rope, which, isa, (int)n_threads, steps[i]);
             memset(logits, 0xff, sizeof logits);
             check(model_run(&m, steps[i], steps[i], logits), "run");
             check(memcmp(logits, expected, sizeof logits) == 0, "logits differ from scalar, one thread, one batch");
@@ -71,13 +80,14 @@ void check_models(int quick)
         draw_dense(f->dense);
         check_case("model of type %d, reference", (int)f->dense);
         model m;
-        int ok = model_open(&m, f, "scalar", 1) && model_run(&m, N_TOKENS, N_TOKENS, expected);
+        int ok = model_open(&m, f, &LAYOUTS[0], "scalar", 1) && model_run(&m, N_TOKENS, N_TOKENS, expected);
         model_close(&m);
         if (!check(ok, "run") || !check(all_finite_and_varied(expected, N_TOKENS * VOCAB), "logits mean something"))
             continue;
         for (int32_t isa = 0; isa < bn_isa_count(); isa++)
             for (int32_t n_threads = 1; n_threads <= 3 && bn_isa_supported(isa); n_threads++)
-                check_model(f, expected, bn_isa_name(isa), n_threads);
+                for (size_t l = 0; l < N_LAYOUTS; l++)
+                    check_model(f, &LAYOUTS[l], expected, bn_isa_name(isa), n_threads);
     }
 }
 
@@ -120,11 +130,12 @@ static int quant_is_right(const bn_buf_view *q, size_t cols, size_t n_tokens)
     return 1;
 }
 
-static void check_product(bn_ctx *ctx, size_t rows0, size_t cols, size_t n_tokens, int add)
+static void check_product(bn_ctx *ctx, bn_layout layout, size_t rows0, size_t cols, size_t n_tokens, int add)
 {
-    check_case("matmul %s: %zu rows, %zu cols, %zu tokens, %d threads, add %d", bn_ctx_isa(ctx), rows0, cols, n_tokens,
-               (int)bn_ctx_n_threads(ctx), add);
+    check_case("matmul %s: layout %d, %zu rows, %zu cols, %zu tokens, %d threads, add %d", bn_ctx_isa(ctx), (int)layout,
+               rows0, cols, n_tokens, (int)bn_ctx_n_threads(ctx), add);
     const size_t rows[N_PRODUCTS] = {rows0, rows0 + 7, 3};
+    const int32_t n_products = layout == BN_LAYOUT_C2 ? 1 : N_PRODUCTS;     /* cols come alone */
     bn_buf bufs[2 + N_PRODUCTS] = {{BN_BUF_F32, (int32_t)cols}, {BN_BUF_I8, (int32_t)cols}};
     int8_t *trits[N_PRODUCTS];
     bn_tmat *mats[N_PRODUCTS] = {NULL};
@@ -135,18 +146,20 @@ static void check_product(bn_ctx *ctx, size_t rows0, size_t cols, size_t n_token
         trits[m] = malloc(rows[m] * cols);
         for (size_t i = 0; i < rows[m] * cols; i++)
             trits[m][i] = (int8_t)((int)check_below(3) - 1);
-        check(bn_tmat_pack(ctx, BN_PACK_TRITS, trits[m], rows[m] * cols, rows[m], cols, scale, &mats[m]) == BN_OK,
+        check(bn_tmat_pack(ctx, BN_PACK_TRITS, layout, trits[m], rows[m] * cols, rows[m], cols, scale, &mats[m]) == BN_OK,
               "pack");
     }
-    bn_op ops[2] = {quant_of(0, 1, 0), matmul_of(1, N_PRODUCTS, mats, 2, 3, 4)};
+    bn_op ops[2] = {quant_of(0, 1, 0), matmul_of(1, n_products, mats, 2, 3, 4)};
     ops[1].add = add;
     bn_plan *plan = NULL;
     bn_buf_view x, q, y[N_PRODUCTS];
     if (check(bn_plan_create(ctx, ops, 2, bufs, 2 + N_PRODUCTS, 32, 32, &plan) == BN_OK, "create")) {
         check(bn_plan_buf(plan, 0, &x) == BN_OK && x.f32 && !x.i8 && x.stride == cols, "view of a float buffer");
         check(bn_plan_buf(plan, 1, &q) == BN_OK && q.i8 && !q.f32 && q.stride >= cols, "view of an int8 buffer");
-        for (size_t i = 0; i < n_tokens * cols; i++)
-            x.f32[i] = check_uniform();
+        for (size_t i = 0; i < n_tokens * cols; i++) {      /* no token may be all but zero: its scale would be clamped */
+            float value = check_uniform();
+            x.f32[i] = value + (value < 0.0f ? -0.01f : 0.01f);
+        }
         for (size_t m = 0; m < N_PRODUCTS; m++) {
             bn_plan_buf(plan, 2 + (int32_t)m, &y[m]);
             for (size_t i = 0; i < n_tokens * rows[m]; i++)
@@ -154,7 +167,7 @@ static void check_product(bn_ctx *ctx, size_t rows0, size_t cols, size_t n_token
         }
         check(bn_plan_run(plan, NULL, NULL, n_tokens, 0, 0, 2, NULL, 0) == BN_OK, "run, no tokens, cache or logits");
         check(quant_is_right(&q, cols, n_tokens), "int8 values, their sums, and zeros behind them");
-        for (size_t m = 0; m < N_PRODUCTS; m++)
+        for (int32_t m = 0; m < n_products; m++)
             check(product_is_right(trits[m], rows[m], cols, scale, &q, add ? before[m] : NULL, &y[m], n_tokens),
                   "product differs from the integers");
     }
@@ -180,7 +193,9 @@ void check_matmuls(int quick)
                 continue;
             for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s += quick ? 4 : 1)
                 for (size_t t = 0; t < sizeof token_counts / sizeof token_counts[0]; t += quick ? 3 : 1)
-                    check_product(ctx, shapes[s][0], shapes[s][1], token_counts[t], (int)(s + t) % 2);
+                    for (int layout = BN_LAYOUT_T2; layout <= BN_LAYOUT_C2; layout++)
+                        check_product(ctx, (bn_layout)layout, shapes[s][0], shapes[s][1], token_counts[t],
+                                      (int)(s + t) % 2);
             bn_ctx_free(ctx);
         }
 }

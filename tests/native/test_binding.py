@@ -25,7 +25,7 @@ def test_scalar_is_always_there_and_first() -> None:
 def test_a_forced_isa_is_the_one_that_runs(isa: str) -> None:
     ctx = native.Context(isa)
     assert ctx.isa == isa
-    assert ctx.kernel_isa("gemm_t2_i8") == isa
+    assert ctx.kernel_isa("gemm_panel_i8") == isa
     assert ctx.kernel_isa("no_such_kernel") is None
 
 

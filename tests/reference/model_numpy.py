@@ -70,7 +70,7 @@ class PlanPlayer:
             lib.BN_OP_ROPE: self._rope,
             lib.BN_OP_KV_STORE: self._kv_store,
             lib.BN_OP_ATTENTION: self._attention,
-            lib.BN_OP_GLU: self._glu,
+            lib.BN_OP_GATED_MATMUL: self._gated_matmul,
             lib.BN_OP_HEAD: self._head,
         }
 
@@ -141,9 +141,13 @@ class PlanPlayer:
                 out[t, head] = attend(queries[t, head], k, v, F32(op["scale"]))
         self.buffers[op["out"][0]] = out.reshape(len(self.tokens), -1)
 
-    def _glu(self, op: Op) -> None:
-        act = relu2 if op["act"] == lib.BN_ACT_RELU2 else silu
-        self.buffers[op["out"][0]] = act(self.buffers[op["in"]]) * self.buffers[op["in2"]]
+    def _gated_matmul(self, op: Op) -> None:
+        (mat,), gate = op["mats"], self.buffers[op["in2"]]
+        y = bit_linear(self.buffers[op["in"]], mat.unpack(), mat.scale)
+        if op["act"] == lib.BN_ACT_RELU2:
+            self.buffers[op["out"][0]] = np.where(gate > 0, (gate * gate) * y, F32(0))
+        else:
+            self.buffers[op["out"][0]] = silu(gate) * y
 
     def _head(self, op: Op) -> None:
         if self.n_logits:
@@ -205,12 +209,6 @@ def softmax(x: np.ndarray) -> np.ndarray:
     """exp(x - max) / sum, over the last axis."""
     e = exp(x - x.max(axis=-1, keepdims=True))
     return e / lane_sum(e)[..., None]
-
-
-def relu2(x: np.ndarray) -> np.ndarray:
-    """max(x, 0)²."""
-    r = np.maximum(x, F32(0))
-    return r * r
 
 
 def silu(x: np.ndarray) -> np.ndarray:

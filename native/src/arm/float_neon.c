@@ -258,14 +258,11 @@ void bn_glu_relu2_f32__neon(const float *g, const float *u, size_t n, float *out
 {
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
-        float32x4_t gate = vld1q_f32(g + i);
-        float32x4_t r = vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(gate), vcgtzq_f32(gate)));
-        vst1q_f32(out + i, vmulq_f32(vmulq_f32(r, r), vld1q_f32(u + i)));
+        float32x4_t gate = vld1q_f32(g + i), product = vmulq_f32(vmulq_f32(gate, gate), vld1q_f32(u + i));
+        vst1q_f32(out + i, vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(product), vcgtzq_f32(gate))));
     }
-    for (; i < n; i++) {
-        float r = g[i] > 0.0f ? g[i] : 0.0f;
-        out[i] = (r * r) * u[i];
-    }
+    for (; i < n; i++)
+        out[i] = g[i] > 0.0f ? (g[i] * g[i]) * u[i] : 0.0f;
 }
 
 void bn_glu_silu_f32__neon(const float *g, const float *u, size_t n, float *out)

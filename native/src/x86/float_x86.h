@@ -98,8 +98,7 @@ void BN_FN(softmax_f32)(float *x, size_t n)
 
 ALWAYS_INLINE group relu2_of(group g, group u)
 {
-    group r = group_max(g, group_set1(0.0f));
-    return group_mul(group_mul(r, r), u);
+    return group_if_positive(g, group_mul(group_mul(g, g), u));
 }
 
 ALWAYS_INLINE group silu_of(group g, group u)

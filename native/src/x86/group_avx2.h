@@ -97,6 +97,14 @@ ALWAYS_INLINE group group_min(group a, group b)
     return (group){_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)};
 }
 
+/* x where g > 0, else +0 */
+ALWAYS_INLINE group group_if_positive(group g, group x)
+{
+    __m256 zero = _mm256_setzero_ps();
+    return (group){_mm256_and_ps(_mm256_cmp_ps(g.lo, zero, _CMP_GT_OQ), x.lo),
+                   _mm256_and_ps(_mm256_cmp_ps(g.hi, zero, _CMP_GT_OQ), x.hi)};
+}
+
 ALWAYS_INLINE group group_abs(group a)
 {
     __m256 sign = _mm256_set1_ps(-0.0f);

@@ -84,6 +84,12 @@ ALWAYS_INLINE group group_min(group a, group b)
     return _mm512_min_ps(a, b);
 }
 
+/* x where g > 0, else +0 */
+ALWAYS_INLINE group group_if_positive(group g, group x)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(g, _mm512_setzero_ps(), _CMP_GT_OQ), x);
+}
+
 ALWAYS_INLINE group group_abs(group a)
 {
     return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a);

@@ -3,14 +3,16 @@
  * Leans on VPDPBUSD zmm (64 products uint8 x int8, four of them added to each int32 lane; latency 4, one a cycle on
  * Zen 4, ports 0 and 5 on Ice Lake server) and on broadcasts of four activations from memory: embedded in VPDPBUSD in
  * gemv, as VPBROADCASTD shared by two tiles in gemm. The 16 rows of a tile are the 16 lanes of a register: no
- * horizontal sums. */
+ * horizontal sums, but for r2, whose rows lie along the register. */
 #include <immintrin.h>
 
 #include "../kernels.h"
 #include "registers.h"
 
-/* gemv leaves the fields where they are in the byte, as codes 0..2 times 1, 4, 16, 64, each with an accumulator of its
- * own that is shifted down at the end: a block of 256 weights takes 4 VPAND and 4 VPDPBUSD.
+/* ---- One token ----
+ *
+ * gemv leaves the fields where they are in the byte, as codes 0..2 times 1, 4, 16, 64, each with an accumulator of its
+ * own that is shifted down at the end: 64 bytes of weights take 4 VPAND and 4 VPDPBUSD.
  * BOUND: field 3 is at most 128, so a lane takes at least 4 * 128 * -128 = -2^16 per block: 2^15 blocks give -2^31.
  * Fold every 2^14. */
 enum { FOLD_BLOCKS = 1 << 14 };
@@ -19,8 +21,7 @@ _Static_assert((int64_t)FOLD_BLOCKS * 4 * 128 * -128 >= INT32_MIN, "sums of fiel
 /* Memory answers late: ask for the weights this far ahead. Reading past the end of the matrix is only a hint. */
 enum { PREFETCH_BYTES = 6144 };
 
-/* gemm goes through the columns in pieces whose unpacked tiles stay in the L1 cache for all tokens. */
-enum { PANEL_BLOCKS = 32, PANEL_BLOCK_BYTES = 256, TOKENS = 12 };
+enum { PANEL_BLOCK_BYTES = 256, PANEL_GROUP_BYTES = 64, TOKENS = 12 };
 
 /* acc += codes . q. An asm line because gcc 12 copies and spills the accumulators of the intrinsic. */
 ALWAYS_INLINE __m512i dot(__m512i acc, __m512i codes, __m512i q)
@@ -47,6 +48,14 @@ ALWAYS_INLINE void add_block(__m512i acc[4], const uint8_t *block, const int8_t 
     acc[3] = dot_four(acc[3], _mm512_and_si512(w, _mm512_set1_epi8((char)0xc0)), q + 12);
 }
 
+/* The sum of the fields' accumulators, each shifted down by what its codes were too large. */
+ALWAYS_INLINE __m512i sum_of_fields(const __m512i acc[4])
+{
+    __m512i low = _mm512_add_epi32(acc[0], _mm512_srai_epi32(acc[1], 2));
+    __m512i high = _mm512_add_epi32(_mm512_srai_epi32(acc[2], 4), _mm512_srai_epi32(acc[3], 6));
+    return _mm512_add_epi32(low, high);
+}
+
 /* One tile @ q, at most FOLD_BLOCKS blocks. */
 ALWAYS_INLINE __m512i tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q)
 {
@@ -61,9 +70,7 @@ ALWAYS_INLINE __m512i tile_dot(const uint8_t *tile, size_t n_blocks, const int8_
     }
     if (block < n_blocks)
         add_block(acc, tile + block * BN_BLOCK_BYTES, q + block * BN_BLOCK_COLS);
-    __m512i low = _mm512_add_epi32(acc[0], _mm512_srai_epi32(acc[1], 2));
-    __m512i high = _mm512_add_epi32(_mm512_srai_epi32(acc[2], 4), _mm512_srai_epi32(acc[3], 6));
-    return _mm512_add_epi32(low, high);
+    return sum_of_fields(acc);
 }
 
 void bn_gemv_t2_i8__avx512icl(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const int8_t *q, int32_t *sums)
@@ -79,18 +86,223 @@ void bn_gemv_t2_i8__avx512icl(const uint8_t *tiles, size_t n_tiles, size_t n_blo
     }
 }
 
-/* panel[block][field][n_tiles][16 rows][4]: codes one to a byte; this tile is the one at `panel`. */
-static void unpack_blocks(const uint8_t *blocks, size_t n_blocks, size_t n_tiles, uint8_t *panel)
+/* Four rows of r2 share the loads of activations. BOUND: as above, a lane of field 3 takes at least -2^16 per group, and
+ * there are at most 2^14 groups. */
+enum { ROWS = 4, ROWS_AHEAD = 8 };
+
+/* The sums of the lanes of four registers. */
+ALWAYS_INLINE __m128i four_sums(const __m512i row[ROWS])
 {
-    __m512i mask = _mm512_set1_epi8(3);
-    size_t step = n_tiles * BN_BLOCK_BYTES;
-    for (size_t block = 0; block < n_blocks; block++) {
-        __m512i w = _mm512_load_si512(blocks + block * BN_BLOCK_BYTES);
-        uint8_t *out = panel + block * n_tiles * PANEL_BLOCK_BYTES;
-        _mm512_store_si512(out, _mm512_and_si512(w, mask));
-        _mm512_store_si512(out + step, _mm512_and_si512(_mm512_srli_epi16(w, 2), mask));
-        _mm512_store_si512(out + 2 * step, _mm512_and_si512(_mm512_srli_epi16(w, 4), mask));
-        _mm512_store_si512(out + 3 * step, _mm512_and_si512(_mm512_srli_epi16(w, 6), mask));
+    __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(row[0], row[1]), _mm512_unpackhi_epi32(row[0], row[1]));
+    __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(row[2], row[3]), _mm512_unpackhi_epi32(row[2], row[3]));
+    __m512i c = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(c), _mm512_extracti64x4_epi64(c, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+void bn_gemv_r2_i8__avx512icl(const uint8_t *rows, size_t n_groups, const uint32_t *index, size_t n, const int8_t *q,
+                              int32_t *sums)
+{
+    for (size_t i = 0; i < n; i += ROWS) {
+        const uint8_t *row[ROWS], *ahead[ROWS];
+        __m512i acc[ROWS][4], sum[ROWS];
+        UNROLL
+        for (size_t r = 0; r < ROWS; r++) {     /* the last row stands in for those that are missing */
+            row[r] = rows + index[i + r < n ? i + r : n - 1] * n_groups * 64;
+            ahead[r] = rows + index[i + r + ROWS_AHEAD < n ? i + r + ROWS_AHEAD : n - 1] * n_groups * 64;
+            UNROLL
+            for (size_t f = 0; f < 4; f++)
+                acc[r][f] = _mm512_setzero_si512();
+        }
+        for (size_t group = 0; group < n_groups; group++) {
+            UNROLL
+            for (size_t f = 0; f < 4; f++) {
+                __m512i mask = _mm512_set1_epi8((char)(3 << (2 * f)));
+                __m512i values = _mm512_load_si512(q + group * BN_GROUP_COLS + 64 * f);
+                _mm_prefetch((const char *)ahead[f] + group * 64, _MM_HINT_T0);
+                UNROLL
+                for (size_t r = 0; r < ROWS; r++)
+                    acc[r][f] = dot(acc[r][f], _mm512_and_si512(_mm512_load_si512(row[r] + group * 64), mask), values);
+            }
+        }
+        UNROLL
+        for (size_t r = 0; r < ROWS; r++)
+            sum[r] = sum_of_fields(acc[r]);
+        __mmask8 present = (__mmask8)(n - i < ROWS ? (1u << (n - i)) - 1 : 15);
+        _mm_mask_storeu_epi32(sums + i, present, four_sums(sum));
+    }
+}
+
+/* Cols of c2 that pass together through all strips, while the next ones are on their way.
+ * BOUND: a lane of field 3 takes at least -2^16 per four cols. */
+enum { COLS = 32 };
+
+/* Interleaves four vectors byte by byte: lane 4*l + j of out[m] holds byte 16*l + 4*m + j of each of them. */
+ALWAYS_INLINE void interleave(const __m512i col[4], __m512i out[4])
+{
+    __m512i low01 = _mm512_unpacklo_epi8(col[0], col[1]), high01 = _mm512_unpackhi_epi8(col[0], col[1]);
+    __m512i low23 = _mm512_unpacklo_epi8(col[2], col[3]), high23 = _mm512_unpackhi_epi8(col[2], col[3]);
+    out[0] = _mm512_unpacklo_epi16(low01, low23);
+    out[1] = _mm512_unpackhi_epi16(low01, low23);
+    out[2] = _mm512_unpacklo_epi16(high01, high23);
+    out[3] = _mm512_unpackhi_epi16(high01, high23);
+}
+
+/* sums[256] += one strip of n cols @ q, n a multiple of 4; asks for the strip of the cols `ahead`. */
+static void add_strip(const uint8_t *const col[COLS], const uint8_t *const ahead[COLS], size_t at, size_t n,
+                      const int8_t *q, int32_t *sums)
+{
+    __m512i acc[4][4];
+    UNROLL
+    for (size_t m = 0; m < 4; m++)
+        UNROLL
+        for (size_t f = 0; f < 4; f++)
+            acc[m][f] = _mm512_setzero_si512();
+    for (size_t i = 0; i < n; i += 4) {
+        __m512i bytes[4], four = _mm512_set1_epi32(bn_four(q + i)), mixed[4];
+        UNROLL
+        for (size_t c = 0; c < 4; c++) {
+            bytes[c] = _mm512_load_si512(col[i + c] + at);
+            _mm_prefetch((const char *)ahead[i + c] + at, _MM_HINT_T0);
+        }
+        interleave(bytes, mixed);
+        UNROLL
+        for (size_t m = 0; m < 4; m++)
+            UNROLL
+            for (size_t f = 0; f < 4; f++)
+                acc[m][f] = dot(acc[m][f], _mm512_and_si512(mixed[m], _mm512_set1_epi8((char)(3 << (2 * f)))), four);
+    }
+    UNROLL
+    for (size_t f = 0; f < 4; f++)
+        UNROLL
+        for (size_t m = 0; m < 4; m++) {
+            int32_t *out = sums + 64 * f + BN_TILE_ROWS * m;
+            __m512i sum = _mm512_srai_epi32(acc[m][f], 2 * (unsigned)f);
+            _mm512_storeu_si512(out, _mm512_add_epi32(_mm512_loadu_si512(out), sum));
+        }
+}
+
+void bn_gemv_c2_i8__avx512icl(const uint8_t *cols, size_t n_strips, const uint32_t *index, const int8_t *q, size_t n,
+                              int32_t *sums)
+{
+    for (size_t first = 0; first < n; first += COLS) {
+        size_t n_here = n - first < COLS ? n - first : COLS;
+        const uint8_t *col[COLS], *ahead[COLS];
+        int8_t values[COLS] = {0};
+        memcpy(values, q + first, n_here);
+        for (size_t i = 0; i < COLS; i++) {     /* the last col stands in for those that are missing, times zero */
+            col[i] = cols + index[first + i < n ? first + i : n - 1] * n_strips * 64;
+            ahead[i] = cols + index[first + COLS + i < n ? first + COLS + i : n - 1] * n_strips * 64;
+        }
+        for (size_t strip = 0; strip < n_strips; strip++)
+            add_strip(col, ahead, strip * 64, (n_here + 3) / 4 * 4, values, sums + strip * BN_STRIP_ROWS);
+    }
+}
+
+/* ---- Several tokens: panel[block][field][n_tiles][16 rows][4] ---- */
+
+ALWAYS_INLINE __m512i field_of(__m512i w, size_t f)
+{
+    return _mm512_and_si512(_mm512_srli_epi16(w, 2 * (unsigned)f), _mm512_set1_epi8(3));
+}
+
+void bn_unpack_t2__avx512icl(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first,
+                             size_t n_blocks, uint8_t *panel)
+{
+    size_t step = n_tiles * PANEL_GROUP_BYTES;
+    for (size_t i = 0; i < n_tiles; i++) {
+        const uint8_t *blocks = weights + (tile + i) * stride + first * BN_BLOCK_BYTES;
+        uint8_t *out = panel + i * PANEL_GROUP_BYTES;
+        for (size_t block = 0; block < n_blocks; block++, out += 4 * step) {
+            __m512i w = _mm512_load_si512(blocks + block * BN_BLOCK_BYTES);
+            UNROLL
+            for (size_t f = 0; f < 4; f++)
+                _mm512_store_si512(out + f * step, field_of(w, f));
+        }
+    }
+}
+
+/* row[i], 16 dwords each, become col[i]. */
+ALWAYS_INLINE void transpose(__m512i row[16])
+{
+    __m512i a[16], b[16];
+    UNROLL
+    for (size_t i = 0; i < 16; i += 2) {
+        a[i] = _mm512_unpacklo_epi32(row[i], row[i + 1]);
+        a[i + 1] = _mm512_unpackhi_epi32(row[i], row[i + 1]);
+    }
+    UNROLL
+    for (size_t i = 0; i < 16; i += 4) {        /* b[i + d]: dwords 4*lane + d of rows i..i+3 */
+        b[i] = _mm512_unpacklo_epi64(a[i], a[i + 2]);
+        b[i + 1] = _mm512_unpackhi_epi64(a[i], a[i + 2]);
+        b[i + 2] = _mm512_unpacklo_epi64(a[i + 1], a[i + 3]);
+        b[i + 3] = _mm512_unpackhi_epi64(a[i + 1], a[i + 3]);
+    }
+    UNROLL
+    for (size_t d = 0; d < 4; d++) {
+        __m512i low01 = _mm512_shuffle_i32x4(b[d], b[4 + d], 0x44), high01 = _mm512_shuffle_i32x4(b[d], b[4 + d], 0xee);
+        __m512i low23 = _mm512_shuffle_i32x4(b[8 + d], b[12 + d], 0x44);
+        __m512i high23 = _mm512_shuffle_i32x4(b[8 + d], b[12 + d], 0xee);
+        row[d] = _mm512_shuffle_i32x4(low01, low23, 0x88);
+        row[4 + d] = _mm512_shuffle_i32x4(low01, low23, 0xdd);
+        row[8 + d] = _mm512_shuffle_i32x4(high01, high23, 0x88);
+        row[12 + d] = _mm512_shuffle_i32x4(high01, high23, 0xdd);
+    }
+}
+
+void bn_unpack_r2__avx512icl(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first,
+                             size_t n_blocks, uint8_t *panel)
+{
+    size_t step = n_tiles * PANEL_GROUP_BYTES, end = 4 * n_blocks;
+    for (size_t i = 0; i < n_tiles; i++)
+        for (size_t at = 0; at < end; at += BN_GROUP_COLS / 4) {        /* groups of four cols */
+            const uint8_t *from = weights + (tile + i) * BN_TILE_ROWS * stride + (4 * first + at) / 64 * 64;
+            __m512i rows[16];
+            UNROLL
+            for (size_t r = 0; r < 16; r++)
+                rows[r] = _mm512_load_si512(from + r * stride);
+            transpose(rows);
+            UNROLL
+            for (size_t f = 0; f < 4; f++)
+                UNROLL
+                for (size_t d = 0; d < 16; d++)
+                    if (at + 16 * f + d < end)
+                        _mm512_store_si512(panel + (at + 16 * f + d) * step + i * PANEL_GROUP_BYTES,
+                                           field_of(rows[d], f));
+        }
+}
+
+/* Tile m of the four that share field f of a strip; m is a constant where this is inlined. */
+ALWAYS_INLINE void unpack_cols(const uint8_t *col, size_t stride, size_t n_groups, size_t m, size_t f, size_t step,
+                               uint8_t *out)
+{
+    __m128i shift = _mm_cvtsi64_si128((int64_t)(2 * f));
+    for (size_t group = 0; group < n_groups; group++, col += 4 * stride, out += step) {
+        __m512i bytes[4], mixed[4];
+        UNROLL
+        for (size_t c = 0; c < 4; c++) {
+            bytes[c] = _mm512_load_si512(col + c * stride);
+            _mm_prefetch((const char *)col + (16 + c) * stride, _MM_HINT_T0);
+        }
+        interleave(bytes, mixed);
+        _mm512_store_si512(out, _mm512_and_si512(_mm512_srl_epi16(mixed[m], shift), _mm512_set1_epi8(3)));
+    }
+}
+
+void bn_unpack_c2__avx512icl(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first,
+                             size_t n_blocks, uint8_t *panel)
+{
+    size_t step = n_tiles * PANEL_GROUP_BYTES;
+    for (size_t i = 0; i < n_tiles; i++) {
+        const uint8_t *col = weights + first * BN_BLOCK_COLS * stride + (tile + i) / 16 * 64;
+        uint8_t *out = panel + i * PANEL_GROUP_BYTES;
+        size_t f = (tile + i) % 16 / 4;
+        switch ((tile + i) % 4) {
+        case 0: unpack_cols(col, stride, 4 * n_blocks, 0, f, step, out); break;
+        case 1: unpack_cols(col, stride, 4 * n_blocks, 1, f, step, out); break;
+        case 2: unpack_cols(col, stride, 4 * n_blocks, 2, f, step, out); break;
+        case 3: unpack_cols(col, stride, 4 * n_blocks, 3, f, step, out); break;
+        }
     }
 }
 
@@ -167,28 +379,22 @@ ALWAYS_INLINE void panel_dot_any(const uint8_t *panel, size_t n_tiles, size_t n_
 }
 
 /* Tokens are dealt evenly: 13 are met as 7 and 6, not as 12 and 1. */
-ALWAYS_INLINE void gemm(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const int8_t *q, size_t q_stride,
-                        size_t n_tokens, uint8_t *panel, int32_t *sums)
+ALWAYS_INLINE void gemm(const uint8_t *panel, size_t n_tiles, size_t n_blocks, const int8_t *q, size_t q_stride,
+                        size_t n_tokens, int add, int32_t *sums)
 {
-    size_t n_groups = (n_tokens + TOKENS - 1) / TOKENS, first = 0;
-    do {
-        size_t n = n_blocks - first < PANEL_BLOCKS ? n_blocks - first : PANEL_BLOCKS;
-        for (size_t i = 0; i < n_tiles; i++)
-            unpack_blocks(tiles + (i * n_blocks + first) * BN_BLOCK_BYTES, n, n_tiles, panel + i * BN_BLOCK_BYTES);
-        for (size_t group = 0; group < n_groups; group++) {
-            size_t t = group * n_tokens / n_groups, end = (group + 1) * n_tokens / n_groups;
-            panel_dot_any(panel, n_tiles, n, q + t * q_stride + first * BN_BLOCK_COLS, q_stride, end - t, first > 0,
-                          sums + t * n_tiles * BN_TILE_ROWS);
-        }
-        first += n;
-    } while (first < n_blocks);
+    size_t n_groups = (n_tokens + TOKENS - 1) / TOKENS;
+    for (size_t group = 0; group < n_groups; group++) {
+        size_t t = group * n_tokens / n_groups, end = (group + 1) * n_tokens / n_groups;
+        panel_dot_any(panel, n_tiles, n_blocks, q + t * q_stride, q_stride, end - t, add,
+                      sums + t * n_tiles * BN_TILE_ROWS);
+    }
 }
 
-void bn_gemm_t2_i8__avx512icl(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const int8_t *q, size_t q_stride,
-                              size_t n_tokens, uint8_t *panel, int32_t *sums)
+void bn_gemm_panel_i8__avx512icl(const uint8_t *panel, size_t n_tiles, size_t n_blocks, const int8_t *q, size_t q_stride,
+                                 size_t n_tokens, int add, int32_t *sums)
 {
     if (n_tiles == 2)
-        gemm(tiles, 2, n_blocks, q, q_stride, n_tokens, panel, sums);
+        gemm(panel, 2, n_blocks, q, q_stride, n_tokens, add, sums);
     else
-        gemm(tiles, 1, n_blocks, q, q_stride, n_tokens, panel, sums);
+        gemm(panel, 1, n_blocks, q, q_stride, n_tokens, add, sums);
 }

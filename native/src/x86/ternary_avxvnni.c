@@ -19,7 +19,6 @@
 #define FN(kernel) bn_##kernel##__avxvnni
 #endif
 __typeof__(*((bn_kernels *)0)->gemv_t2_i8) FN(gemv_t2_i8);
-__typeof__(*((bn_kernels *)0)->gemm_t2_i8) FN(gemm_t2_i8);
 
 /* gemv leaves the fields where they are in the byte, as codes 0..2 times 1, 4, 16, 64, each with an accumulator of its
  * own that is shifted down at the end.
@@ -87,93 +86,4 @@ void FN(gemv_t2_i8)(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const
             first += n;
         } while (first < n_blocks);
     }
-}
-
-/* panel[block][field][16 rows][4]: codes one to a byte. */
-static void unpack_blocks(const uint8_t *blocks, size_t n_blocks, uint8_t *panel)
-{
-    __m256i mask = _mm256_set1_epi8(3);
-    for (size_t half = 0; half < HALVES * n_blocks; half++) {
-        __m256i w = LOAD(blocks + half * HALF_BYTES);
-        __m256i *out = (__m256i *)(panel + half / HALVES * PANEL_BLOCK_BYTES + half % HALVES * HALF_BYTES);
-        _mm256_store_si256(out, _mm256_and_si256(w, mask));
-        _mm256_store_si256(out + 2, _mm256_and_si256(_mm256_srli_epi16(w, 2), mask));
-        _mm256_store_si256(out + 4, _mm256_and_si256(_mm256_srli_epi16(w, 4), mask));
-        _mm256_store_si256(out + 6, _mm256_and_si256(_mm256_srli_epi16(w, 6), mask));
-    }
-}
-
-/* sums[t][16] (+)= unpacked blocks of one tile @ q[t] for exactly n_tokens <= TOKENS, which is a constant where this is
- * inlined: 12 accumulators, 2 registers of codes and 1 of activations at most. */
-ALWAYS_INLINE void panel_dot(const uint8_t *panel, size_t n_blocks, const int8_t *q, size_t q_stride, size_t n_tokens,
-                             int add, int32_t *sums, size_t sums_stride)
-{
-    __m256i acc[TOKENS][HALVES];
-    UNROLL
-    for (size_t t = 0; t < n_tokens; t++)
-        acc[t][0] = acc[t][1] = _mm256_setzero_si256();
-    const int8_t *base[TOKENS / 3] = {q, q + 3 * q_stride};
-    for (size_t block = 0; block < n_blocks; block++, panel += PANEL_BLOCK_BYTES) {
-        /* The same columns of the tokens that come next: a line holds 4 blocks, so each block asks for a third. */
-        size_t ahead = (n_tokens + block % 4) * q_stride;
-        _mm_prefetch((const char *)base[0] + ahead, _MM_HINT_T0);
-        if (n_tokens > 3)
-            _mm_prefetch((const char *)base[1] + ahead, _MM_HINT_T0);
-        UNROLL
-        for (size_t f = 0; f < 4; f++) {
-            __m256i low = LOAD(panel + f * BN_BLOCK_BYTES), high = LOAD(panel + f * BN_BLOCK_BYTES + HALF_BYTES);
-            UNROLL
-            for (size_t t = 0; t < n_tokens; t++) {
-                __m256i four = FOUR(base[t / 3] + t % 3 * q_stride + 4 * f);
-                acc[t][0] = dot(acc[t][0], low, four);
-                acc[t][1] = dot(acc[t][1], high, four);
-            }
-        }
-        base[0] += BN_BLOCK_COLS;
-        base[1] += BN_BLOCK_COLS;
-    }
-    UNROLL
-    for (size_t t = 0; t < n_tokens; t++)
-        UNROLL
-        for (size_t h = 0; h < HALVES; h++) {
-            __m256i *out = (__m256i *)(sums + t * sums_stride + HALF_ROWS * h);
-            __m256i sum = acc[t][h];
-            _mm256_storeu_si256(out, add ? _mm256_add_epi32(sum, _mm256_loadu_si256(out)) : sum);
-        }
-}
-
-#define PANEL_DOT_CASE(n)                                                                                              \
-    case n: panel_dot(panel, n_blocks, q, q_stride, n, add, sums, sums_stride); break;
-
-/* panel_dot with the number of tokens as a constant. */
-static void panel_dot_any(const uint8_t *panel, size_t n_blocks, const int8_t *q, size_t q_stride, size_t n_tokens,
-                          int add, int32_t *sums, size_t sums_stride)
-{
-    switch (n_tokens) {
-        PANEL_DOT_CASE(1)
-        PANEL_DOT_CASE(2)
-        PANEL_DOT_CASE(3)
-        PANEL_DOT_CASE(4)
-        PANEL_DOT_CASE(5)
-        PANEL_DOT_CASE(6)
-    }
-}
-
-/* Tokens are dealt evenly: 7 are met as 4 and 3, not as 6 and 1. */
-void FN(gemm_t2_i8)(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const int8_t *q, size_t q_stride,
-                    size_t n_tokens, uint8_t *panel, int32_t *sums)
-{
-    size_t n_groups = (n_tokens + TOKENS - 1) / TOKENS, first = 0, stride = n_tiles * BN_TILE_ROWS;
-    do {
-        size_t n = n_blocks - first < PANEL_BLOCKS ? n_blocks - first : PANEL_BLOCKS;
-        for (size_t i = 0; i < n_tiles; i++)
-            unpack_blocks(tiles + (i * n_blocks + first) * BN_BLOCK_BYTES, n, panel + i * n * PANEL_BLOCK_BYTES);
-        for (size_t group = 0; group < n_groups; group++) {
-            size_t t = group * n_tokens / n_groups, end = (group + 1) * n_tokens / n_groups;
-            for (size_t i = 0; i < n_tiles; i++)
-                panel_dot_any(panel + i * n * PANEL_BLOCK_BYTES, n, q + t * q_stride + first * BN_BLOCK_COLS, q_stride,
-                              end - t, first > 0, sums + t * stride + i * BN_TILE_ROWS, stride);
-        }
-        first += n;
-    } while (first < n_blocks);
 }
