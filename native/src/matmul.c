@@ -11,7 +11,7 @@
 enum {
     GEMV_TILES = 4,                 /* tiles per piece of work */
     GEMV_ROWS = 128,                /* rows of r2 per piece */
-    GEMV_COLS = 256,                /* cols of c2 per piece */
+    GEMV_COLS = 512,                /* cols of c2 per piece */
     SUM_ROWS = 256,                 /* rows per piece when the threads' sums of c2 are added */
     PANEL_BLOCKS = BN_PANEL_BYTES / (BN_GEMM_TILES * 256)   /* of 16 cols: the panel stays in the L1 cache */
 };
@@ -87,22 +87,38 @@ static void play_tiles(const bn_run *run, const bn_op *op, int32_t m, size_t til
     }
 }
 
-/* Rows whose gate is open, at most GEMV_ROWS; the others give zero and are not read. */
+/* Entries of an index: those of a piece, then what will be wanted next, while it can be found nearby. */
+enum { LOOK_AHEAD = 4 * BN_AHEAD };
+
+/* Fills the BN_AHEAD entries behind the first n, of which `found` are there. */
+static void fill_ahead(uint32_t *index, size_t n, size_t found, uint32_t filler)
+{
+    while (found < n + BN_AHEAD)
+        index[found++] = filler;
+}
+
+/* Rows whose gate is open among n_rows <= GEMV_ROWS; the others give zero and are not read. */
 static void play_live_rows(const bn_run *run, const bn_op *op, size_t row, size_t n_rows)
 {
     const bn_tmat *mat = op->mat[0];
     const bn_buf_view *in = &run->plan->views[op->in];
     for (size_t t = 0; t < run->n_tokens; t++) {
-        const float *gate = bn_row(run, op->in2, t) + row;
+        const float *gate = bn_row(run, op->in2, t);
         float *out = bn_row(run, op->out[0], t) + row, open[GEMV_ROWS], u[GEMV_ROWS];
-        uint32_t index[GEMV_ROWS];
+        uint32_t index[GEMV_ROWS + BN_AHEAD + 1];
         int32_t sums[GEMV_ROWS];
-        size_t n = 0;
-        for (size_t r = 0; r < n_rows; r++) {
-            index[n] = (uint32_t)(row + r);
+        size_t n = 0, r = row, end = row + n_rows;
+        for (; r < end; r++) {
+            index[n] = (uint32_t)r;
             open[n] = gate[r];
             n += gate[r] > 0.0f;
         }
+        size_t found = n, limit = mat->rows - end < LOOK_AHEAD ? mat->rows : end + LOOK_AHEAD;
+        for (; r < limit && found < n + BN_AHEAD; r++) {
+            index[found] = (uint32_t)r;
+            found += gate[r] > 0.0f;
+        }
+        fill_ahead(index, n, found, (uint32_t)(end - 1));
         kernels(run)->gemv_r2_i8(mat->weights, mat->stride / 64, index, n, in->i8 + t * in->stride, sums);
         descale(run, op, 0, t, sums, n, 0, u);
         kernels(run)->glu_relu2_f32(open, u, n, u);
@@ -117,11 +133,11 @@ static void play_rows(const bn_run *run, const bn_op *op, int32_t m, size_t row,
 {
     const bn_tmat *mat = op->mat[m];
     const bn_buf_view *in = &run->plan->views[op->in];
-    uint32_t index[GEMV_ROWS];
+    uint32_t index[GEMV_ROWS + BN_AHEAD];
     int32_t sums[GEMV_ROWS];
     float u[GEMV_ROWS];
-    for (size_t r = 0; r < n_rows; r++)
-        index[r] = (uint32_t)(row + r);
+    for (size_t i = 0; i < n_rows + BN_AHEAD; i++)
+        index[i] = (uint32_t)(row + i < mat->rows ? row + i : mat->rows - 1);
     for (size_t t = 0; t < run->n_tokens; t++) {
         kernels(run)->gemv_r2_i8(mat->weights, mat->stride / 64, index, n_rows, in->i8 + t * in->stride, sums);
         deliver(run, op, m, t, row, n_rows, sums, u);
@@ -131,14 +147,20 @@ static void play_rows(const bn_run *run, const bn_op *op, int32_t m, size_t row,
 /* sums += cols col.. of the matrix @ q, leaving out the cols that meet a zero. */
 static void add_live_cols(const bn_run *run, const bn_tmat *mat, const int8_t *q, size_t col, int32_t *sums)
 {
-    uint32_t index[GEMV_COLS];
+    uint32_t index[GEMV_COLS + BN_AHEAD + 1];
     int8_t live[GEMV_COLS];
-    size_t n = 0, n_cols = mat->cols - col < GEMV_COLS ? mat->cols - col : GEMV_COLS;
-    for (size_t c = 0; c < n_cols; c++) {
-        index[n] = (uint32_t)(col + c);
-        live[n] = q[col + c];
-        n += q[col + c] != 0;
+    size_t n = 0, c = col, end = mat->cols - col < GEMV_COLS ? mat->cols : col + GEMV_COLS;
+    for (; c < end; c++) {
+        index[n] = (uint32_t)c;
+        live[n] = q[c];
+        n += q[c] != 0;
     }
+    size_t found = n, limit = mat->cols - end < LOOK_AHEAD ? mat->cols : end + LOOK_AHEAD;
+    for (; c < limit && found < n + BN_AHEAD; c++) {
+        index[found] = (uint32_t)c;
+        found += q[c] != 0;
+    }
+    fill_ahead(index, n, found, (uint32_t)(end - 1));
     kernels(run)->gemv_c2_i8(mat->weights, mat->stride / 64, index, live, n, sums);
 }
 

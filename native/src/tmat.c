@@ -149,7 +149,7 @@ static void pack_pieces(void *arg, int32_t thread)
     const bn_tmat *mat = job->mat;
     code_piece *piece = job->scratch + thread;
     size_t across = bn_div_up(mat->cols, PIECE_COLS), n = across * bn_div_up(mat->rows, PIECE_ROWS);
-    for (int64_t next; (next = bn_pool_next(job->pool, (int64_t)n)) >= 0;) {
+    for (int64_t next; (next = bn_pool_next(job->pool, thread, (int64_t)n)) >= 0;) {
         size_t row = (size_t)next / across * PIECE_ROWS, col = (size_t)next % across * PIECE_COLS;
         if (read_piece(job, row, col, piece))
             atomic_store_explicit(&job->bad, 1, memory_order_relaxed);
