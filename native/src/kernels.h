@@ -70,6 +70,11 @@ typedef struct bn_kernels {
     void (*gemm_panel_i8)(const uint8_t *panel, size_t n_tiles, size_t n_blocks, const int8_t *q, size_t q_stride,
                           size_t n_tokens, int add, int32_t *sums);
 
+    /* Writes first + i for every i < n with x[i] > 0 (or q[i] != 0), ascending, and returns how many. index has room for
+     * n + 16: what follows the last one is anything. */
+    size_t (*live_f32)(const float *x, size_t n, uint32_t first, uint32_t *index);
+    size_t (*live_i8)(const int8_t *q, size_t n, uint32_t first, uint32_t *index);
+
     /* y[n] = w * (x * (1 / sqrt(mean(x^2) + eps))); y may be x. */
     void (*rmsnorm_f32)(const float *x, const float *w, size_t n, float eps, float *y);
 

@@ -87,14 +87,22 @@ static void play_tiles(const bn_run *run, const bn_op *op, int32_t m, size_t til
     }
 }
 
-/* Entries of an index: those of a piece, then what will be wanted next, while it can be found nearby. */
-enum { LOOK_AHEAD = 4 * BN_AHEAD };
+enum {
+    SLACK = 16,                     /* of an index: kernels.h */
+    LOOK_AHEAD = 2 * BN_AHEAD       /* values behind a piece that are looked at for what will be wanted next */
+};
 
-/* Fills the BN_AHEAD entries behind the first n, of which `found` are there. */
+/* Fills the BN_AHEAD entries behind the first n, of which `found` are there already. */
 static void fill_ahead(uint32_t *index, size_t n, size_t found, uint32_t filler)
 {
     while (found < n + BN_AHEAD)
         index[found++] = filler;
+}
+
+/* Values behind a piece that ends at `end`, of n in all. */
+static size_t ahead_of(size_t end, size_t n)
+{
+    return n - end < LOOK_AHEAD ? n - end : LOOK_AHEAD;
 }
 
 /* Rows whose gate is open among n_rows <= GEMV_ROWS; the others give zero and are not read. */
@@ -104,27 +112,20 @@ static void play_live_rows(const bn_run *run, const bn_op *op, size_t row, size_
     const bn_buf_view *in = &run->plan->views[op->in];
     for (size_t t = 0; t < run->n_tokens; t++) {
         const float *gate = bn_row(run, op->in2, t);
-        float *out = bn_row(run, op->out[0], t) + row, open[GEMV_ROWS], u[GEMV_ROWS];
-        uint32_t index[GEMV_ROWS + BN_AHEAD + 1];
+        float *out = bn_row(run, op->out[0], t), open[GEMV_ROWS], u[GEMV_ROWS];
+        uint32_t index[GEMV_ROWS + LOOK_AHEAD + SLACK];
         int32_t sums[GEMV_ROWS];
-        size_t n = 0, r = row, end = row + n_rows;
-        for (; r < end; r++) {
-            index[n] = (uint32_t)r;
-            open[n] = gate[r];
-            n += gate[r] > 0.0f;
-        }
-        size_t found = n, limit = mat->rows - end < LOOK_AHEAD ? mat->rows : end + LOOK_AHEAD;
-        for (; r < limit && found < n + BN_AHEAD; r++) {
-            index[found] = (uint32_t)r;
-            found += gate[r] > 0.0f;
-        }
-        fill_ahead(index, n, found, (uint32_t)(end - 1));
+        size_t end = row + n_rows, n = kernels(run)->live_f32(gate + row, n_rows, (uint32_t)row, index);
+        size_t more = kernels(run)->live_f32(gate + end, ahead_of(end, mat->rows), (uint32_t)end, index + n);
+        fill_ahead(index, n, n + more, (uint32_t)(end - 1));
         kernels(run)->gemv_r2_i8(mat->weights, mat->stride / 64, index, n, in->i8 + t * in->stride, sums);
         descale(run, op, 0, t, sums, n, 0, u);
-        kernels(run)->glu_relu2_f32(open, u, n, u);
-        memset(out, 0, n_rows * sizeof *out);
         for (size_t i = 0; i < n; i++)
-            out[index[i] - row] = u[i];
+            open[i] = gate[index[i]];
+        kernels(run)->glu_relu2_f32(open, u, n, u);
+        memset(out + row, 0, n_rows * sizeof *out);
+        for (size_t i = 0; i < n; i++)
+            out[index[i]] = u[i];
     }
 }
 
@@ -147,20 +148,14 @@ static void play_rows(const bn_run *run, const bn_op *op, int32_t m, size_t row,
 /* sums += cols col.. of the matrix @ q, leaving out the cols that meet a zero. */
 static void add_live_cols(const bn_run *run, const bn_tmat *mat, const int8_t *q, size_t col, int32_t *sums)
 {
-    uint32_t index[GEMV_COLS + BN_AHEAD + 1];
+    uint32_t index[GEMV_COLS + LOOK_AHEAD + SLACK];
     int8_t live[GEMV_COLS];
-    size_t n = 0, c = col, end = mat->cols - col < GEMV_COLS ? mat->cols : col + GEMV_COLS;
-    for (; c < end; c++) {
-        index[n] = (uint32_t)c;
-        live[n] = q[c];
-        n += q[c] != 0;
-    }
-    size_t found = n, limit = mat->cols - end < LOOK_AHEAD ? mat->cols : end + LOOK_AHEAD;
-    for (; c < limit && found < n + BN_AHEAD; c++) {
-        index[found] = (uint32_t)c;
-        found += q[c] != 0;
-    }
-    fill_ahead(index, n, found, (uint32_t)(end - 1));
+    size_t end = mat->cols - col < GEMV_COLS ? mat->cols : col + GEMV_COLS;
+    size_t n = kernels(run)->live_i8(q + col, end - col, (uint32_t)col, index);
+    size_t more = kernels(run)->live_i8(q + end, ahead_of(end, mat->cols), (uint32_t)end, index + n);
+    fill_ahead(index, n, n + more, (uint32_t)(end - 1));
+    for (size_t i = 0; i < n; i++)
+        live[i] = q[index[i]];
     kernels(run)->gemv_c2_i8(mat->weights, mat->stride / 64, index, live, n, sums);
 }
 
