@@ -148,8 +148,12 @@ class PlanPlayer:
     def _head(self, op: Op) -> None:
         if self.n_logits:
             h = self.buffers[op["in"]][-self.n_logits :]
-            w = dense_matrix(op, h.shape[1])
-            self.logits = np.stack([lane_sum(w * row) for row in h])
+            mat = op["head"]
+            if mat.data is None:
+                self.logits = quantised_head(mat, h)
+            else:
+                w = dense_matrix(mat.type, mat.data, mat.rows, mat.cols)
+                self.logits = np.stack([lane_sum(w * row) for row in h])
 
 
 # ---- The operations; x is float32 [..., n] unless said. ----

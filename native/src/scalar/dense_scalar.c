@@ -108,6 +108,3 @@ static void gemv(dequant_fn *dequant, size_t bytes_per_256, const void *w, size_
 BN_GEMV(f32, 1024)
 BN_GEMV(f16, 512)
 BN_GEMV(bf16, 512)
-BN_GEMV(q8_0, 272)
-BN_GEMV(q6_k, 210)
-BN_GEMV(q4_0, 144)
