@@ -1,7 +1,7 @@
 """A model: its configuration and its weights, immutable once loaded.
 
-Ternary matrices and a quantised head are repacked into the kernels' layout and the file's pages behind them are given
-back; the embedding, a head of floats and the norms are read where the file is mapped.
+Ternary matrices and the head are repacked into the kernels' layout and the file's pages behind them are given back; the
+embedding and the norms are read where the file is mapped.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Model:
     output_norm: np.ndarray
     head: DenseMatrix
     reader: GGUFReader
-    """Kept open: the embedding and a head of floats are views of its mapping."""
+    """Kept open: the embedding is a view of its mapping."""
 
     @classmethod
     def load(cls, reader: GGUFReader, meta: Mapping[str, object], ctx: Context) -> Model:
@@ -225,11 +225,10 @@ class _Tensors:
         return Dense(int(info.type), self.reader.data(name), rows, cols)
 
     def head(self, name: str, rows: int, cols: int) -> DenseMatrix:
-        """If it is the embedding too, what embedding reads comes back from the file row by row."""
+        """The head; rows that serve as embedding too come back from the file as they are read."""
         dense = self.dense(name, rows, cols)
         mat = DenseMatrix(self.ctx, dense.type, dense.data, rows, cols)
-        if mat.n_bytes:
-            self.reader.advise_done(name)
+        self.reader.advise_done(name)
         return mat
 
     def ternary(self, name: str, rows: int, cols: int) -> TernaryMatrix:

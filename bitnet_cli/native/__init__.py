@@ -173,7 +173,7 @@ class DenseMatrix:
     Args:
         ctx: threads and kernels; packing uses all of them.
         type: F32, F16, BF16, Q8_0, Q6_K or Q4_0 of the GGUF tensor types.
-        data: uint8, the rows as GGUF stores them; kept alive, which costs nothing where it is a view of a file.
+        data: uint8, the rows as GGUF stores them. They are copied; a view of a file stays at hand as `data`.
     """
 
     def __init__(self, ctx: Context, type: int, data: np.ndarray, rows: int, cols: int) -> None:
@@ -185,7 +185,6 @@ class DenseMatrix:
         self.handle = ffi.gc(out[0], lib.bn_dmat_free)
         self.type, self.data, self.rows, self.cols = type, data, rows, cols
         self.n_bytes = int(lib.bn_dmat_bytes(out[0]))
-        """Memory that holds a copy; 0 if the weights are read from `data`."""
 
 
 class KVCache:

@@ -78,16 +78,15 @@ size_t bn_type_row_bytes(bn_type type, size_t cols);
 /* The head: logits = mat @ hidden state. */
 typedef struct bn_dmat bn_dmat;
 
-/* Takes rows of blocks as GGUF stores them: data [rows][bn_type_row_bytes(type, cols)], n_bytes long. Quantised types are
- * copied, with all threads, into the layout the kernels read. F32, F16 and BF16 are read where they are: data stays the
- * caller's and must outlive the matrix. The matrix is immutable. */
+/* Copies rows as GGUF stores them, data [rows][bn_type_row_bytes(type, cols)], n_bytes long, into a new matrix in the
+ * layout the kernels read. The matrix owns its memory and is immutable. */
 bn_status bn_dmat_pack(bn_ctx *ctx, bn_type type, const void *data, size_t n_bytes, size_t rows, size_t cols,
                        bn_dmat **out);
 void bn_dmat_free(bn_dmat *mat);            /* NULL is allowed */
 bn_type bn_dmat_type(const bn_dmat *mat);
 size_t bn_dmat_rows(const bn_dmat *mat);
 size_t bn_dmat_cols(const bn_dmat *mat);
-size_t bn_dmat_bytes(const bn_dmat *mat);   /* memory held for weights; 0 if they are read where they are */
+size_t bn_dmat_bytes(const bn_dmat *mat);   /* memory held for weights */
 
 /* ---- KV cache: f16 keys and values, [layer][kv_head][pos][head_dim]. ---- */
 

@@ -9,10 +9,10 @@
 struct bn_dmat {
     bn_type type;
     size_t rows, cols;
-    size_t n_tiles, n_blocks, tile_bytes;       /* 0 for float types */
-    const uint8_t *data;                        /* tiles, or the caller's rows for float types */
-    uint8_t *tiles;                             /* the same, owned; NULL for float types */
-    size_t n_bytes;                             /* of what is owned */
+    bn_tile_format format;      /* cols is 0 for types of floats: their tiles are 16 rows as in the file */
+    size_t n_tiles, n_blocks, tile_bytes;
+    uint8_t *tiles;
+    size_t n_bytes;
 };
 
 #endif

@@ -32,7 +32,7 @@ static void head_rows(const bn_run *run, const bn_op *op, size_t row, size_t n_r
     const bn_dmat *mat = op->head;
     size_t row_bytes = bn_type_row_bytes(mat->type, mat->cols);
     for (size_t r = 0; r < n_rows; r++)
-        dequant_for(k, mat->type)(mat->data + (row + r) * row_bytes, mat->cols, rows + r * mat->cols);
+        dequant_for(k, mat->type)(mat->tiles + (row + r) * row_bytes, mat->cols, rows + r * mat->cols);
     for (size_t i = 0; i < run->n_logits; i++)
         k->gemv_f32_f32(rows, mat->cols * sizeof(float), n_rows, mat->cols,
                         bn_row(run, op->in, run->n_tokens - run->n_logits + i), run->logits + i * mat->rows + row);
@@ -49,7 +49,7 @@ static void play_floats(const bn_run *run, const bn_op *op, uint8_t *scratch)
         if (run->n_logits > 1)
             head_rows(run, op, row, n_rows, (float *)scratch);
         else
-            gemv_for(&run->plan->ctx->kernels, mat->type)(mat->data + row * row_bytes, row_bytes, n_rows, mat->cols,
+            gemv_for(&run->plan->ctx->kernels, mat->type)(mat->tiles + row * row_bytes, row_bytes, n_rows, mat->cols,
                                                           bn_row(run, op->in, run->n_tokens - 1), run->logits + row);
     }
 }
@@ -62,8 +62,9 @@ static gemm_fn *gemm_for(const bn_kernels *k, bn_type type)
 }
 
 /* All threads quantise, and wait for each other. */
-static void quantise(const bn_run *run, const bn_op *op, bn_tile_format f)
+static void quantise(const bn_run *run, const bn_op *op)
 {
+    bn_tile_format f = op->head->format;
     size_t cols = op->head->cols, group_cols = f.cols / f.n_groups, n_groups = cols / group_cols;
     bn_acts_memory *to = &run->plan->acts;
     for (int64_t next; (next = bn_next(run, run->n_logits)) >= 0;) {
@@ -81,7 +82,7 @@ static void play_tiles(const bn_run *run, const bn_op *op, float *y)
     const bn_acts_memory *from = &run->plan->acts;
     const bn_acts_i16 acts = {from->x, from->digits, from->offset, from->s};
     gemm_fn *gemm = gemm_for(&run->plan->ctx->kernels, mat->type);
-    quantise(run, op, bn_tile_format_of(mat->type));
+    quantise(run, op);
     size_t step = bn_div_up(PIECE_BYTES, mat->tile_bytes);
     if (run->n_logits > 1)
         step = 1;
@@ -89,7 +90,7 @@ static void play_tiles(const bn_run *run, const bn_op *op, float *y)
         size_t tile = (size_t)piece * step, end = mat->n_tiles - tile < step ? mat->n_tiles : tile + step;
         for (; tile < end; tile++) {
             size_t row = tile * BN_TILE_ROWS, left = mat->rows - row, n_rows = left < BN_TILE_ROWS ? left : BN_TILE_ROWS;
-            gemm(mat->data + tile * mat->tile_bytes, mat->n_blocks, &acts, run->n_logits, y);
+            gemm(mat->tiles + tile * mat->tile_bytes, mat->n_blocks, &acts, run->n_logits, y);
             for (size_t t = 0; t < run->n_logits; t++)
                 memcpy(run->logits + t * mat->rows + row, y + t * BN_TILE_ROWS, n_rows * sizeof *y);
         }
@@ -100,7 +101,7 @@ void bn_play_head(const bn_run *run, const bn_op *op, uint8_t *scratch)
 {
     if (run->n_logits == 0)
         return;
-    if (op->head->tiles)
+    if (op->head->format.cols)
         play_tiles(run, op, (float *)scratch);
     else
         play_floats(run, op, scratch);

@@ -120,7 +120,7 @@ static size_t place_acts(bn_plan *plan, uint8_t *memory, size_t at)
 {
     size_t cols = 0, tokens = plan->max_tokens;
     for (size_t i = 0; i < plan->n_ops; i++)
-        if (plan->ops[i].kind == BN_OP_HEAD && plan->ops[i].head->tiles && plan->ops[i].head->cols > cols)
+        if (plan->ops[i].kind == BN_OP_HEAD && plan->ops[i].head->format.cols && plan->ops[i].head->cols > cols)
             cols = plan->ops[i].head->cols;
     size_t n = align_up(tokens * cols), scale_bytes = cols ? align_up(tokens * sizeof(float)) : 0;
     if (memory && cols)
