@@ -69,9 +69,9 @@ static void quantise(const bn_run *run, const bn_op *op)
     bn_acts_memory *to = &run->plan->acts;
     for (int64_t next; (next = bn_next(run, run->n_logits)) >= 0;) {
         size_t t = (size_t)next;
-        run->plan->ctx->kernels.quant_i16(bn_row(run, op->in, run->n_tokens - run->n_logits + t), cols, group_cols,
-                                          f.bias, to->x + t * cols, to->digits + 2 * t * cols, to->offset + t * n_groups,
-                                          to->s + t);
+        const float *h = bn_row(run, op->in, run->n_tokens - run->n_logits + t);
+        run->plan->ctx->kernels.quant_i16(h, cols, group_cols, f.bias, to->x + t * cols, to->digits + 2 * t * cols,
+                                          to->offset + t * n_groups, &to->s[t]);
     }
     bn_pool_barrier(run->plan->ctx->pool);
 }
@@ -89,7 +89,8 @@ static void play_tiles(const bn_run *run, const bn_op *op, float *y)
     for (int64_t piece; (piece = bn_next(run, bn_div_up(mat->n_tiles, step))) >= 0;) {
         size_t tile = (size_t)piece * step, end = mat->n_tiles - tile < step ? mat->n_tiles : tile + step;
         for (; tile < end; tile++) {
-            size_t row = tile * BN_TILE_ROWS, left = mat->rows - row, n_rows = left < BN_TILE_ROWS ? left : BN_TILE_ROWS;
+            size_t row = tile * BN_TILE_ROWS, left = mat->rows - row;
+            size_t n_rows = left < BN_TILE_ROWS ? left : BN_TILE_ROWS;
             gemm(mat->tiles + tile * mat->tile_bytes, mat->n_blocks, &acts, run->n_logits, y);
             for (size_t t = 0; t < run->n_logits; t++)
                 memcpy(run->logits + t * mat->rows + row, y + t * BN_TILE_ROWS, n_rows * sizeof *y);

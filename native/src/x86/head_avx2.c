@@ -11,6 +11,8 @@
 
 enum { TOKENS = 4, HALVES = 2, HALF_BYTES = 32 };
 
+#define TOKEN_COUNTS(CASE, name) CASE(name, 1) CASE(name, 2) CASE(name, 3) CASE(name, 4)
+
 _Static_assert(16 * 15 * 128 <= INT16_MAX, "sums of q4_0 fit int16");
 _Static_assert(4 * 63 * 128 <= INT16_MAX, "sums of two fields of q6_k fit int16");
 

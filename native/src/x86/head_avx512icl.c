@@ -5,7 +5,10 @@
  * VPTERNLOGD to put codes of 6 bits together. The body is in head_x86.h. */
 #include "group_avx512icl.h"
 
-enum { TOKENS = 4 };
+enum { TOKENS = 8 };
+#define TOKEN_COUNTS(CASE, name) \
+    CASE(name, 1) CASE(name, 2) CASE(name, 3) CASE(name, 4) \
+    CASE(name, 5) CASE(name, 6) CASE(name, 7) CASE(name, 8)
 
 /* acc += codes . four digits, met by all lanes. An asm line because gcc 12 copies the accumulators of the intrinsic. */
 ALWAYS_INLINE __m512i dot_four(__m512i acc, __m512i codes, const int8_t *digits)

@@ -1,7 +1,8 @@
 /* head_x86.h: tiles of a quantised head times hidden states of 16 bits; included once by each head_<isa>.c, which has
- * defined for each type how the codes of a group come apart (<type>_load) and meet the activations (<type>_dot).
+ * defined for each type how the codes of a group come apart (<type>_load) and meet the activations (<type>_dot),
+ * and how many tokens share the codes once they are apart: TOKENS, with a TOKEN_COUNTS that names each count up to it.
  *
- * The 16 rows of a tile are the lanes of a group: no horizontal sums. Codes are taken apart once for up to TOKENS tokens.
+ * The 16 rows of a tile are the lanes of a group: no horizontal sums.
  * The layout of a tile is drawn in dense_tiles.h, the arithmetic is bounded in scalar/head_scalar.c. */
 #ifndef BN_HEAD_X86_H
 #define BN_HEAD_X86_H
@@ -18,7 +19,10 @@ ALWAYS_INLINE void ask_ahead(const uint8_t *p, size_t n_bytes)
         _mm_prefetch((const char *)p + PREFETCH_BYTES + line, _MM_HINT_T0);
 }
 
-/* y[n_tokens][16] = tile @ tokens, n_tokens <= TOKENS being a constant where this is inlined. */
+#define BN_HEAD_CASE(name, n) case n: name##_tile(tile, n_blocks, acts, t, n, y); break;
+
+/* Tokens are dealt evenly: 9 are met as 4 and 5, not as 8 and 1.
+ * y[n_tokens][16] = tile @ tokens, n_tokens <= TOKENS being a constant where this is inlined. */
 #define BN_HEAD_TYPE(name, type)                                                                                       \
     ALWAYS_INLINE void name##_tile(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t first,        \
                                    size_t n_tokens, float *y)                                                          \
@@ -66,13 +70,13 @@ ALWAYS_INLINE void ask_ahead(const uint8_t *p, size_t n_bytes)
     void BN_FN(gemm_##name##_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens,      \
                                   float *y)                                                                            \
     {                                                                                                                  \
-        for (size_t t = 0; t < n_tokens; t += TOKENS, y += TOKENS * BN_TILE_ROWS)                                      \
-            switch (n_tokens - t) {                                                                                    \
-            case 1: name##_tile(tile, n_blocks, acts, t, 1, y); break;                                                 \
-            case 2: name##_tile(tile, n_blocks, acts, t, 2, y); break;                                                 \
-            case 3: name##_tile(tile, n_blocks, acts, t, 3, y); break;                                                 \
-            default: name##_tile(tile, n_blocks, acts, t, TOKENS, y);                                                  \
+        size_t n_rounds = (n_tokens + TOKENS - 1) / TOKENS;                                                            \
+        for (size_t round = 0, t = 0, end; round < n_rounds; round++, y += (end - t) * BN_TILE_ROWS, t = end) {        \
+            end = (round + 1) * n_tokens / n_rounds;                                                                   \
+            switch (end - t) {                                                                                         \
+            TOKEN_COUNTS(BN_HEAD_CASE, name)                                                                           \
             }                                                                                                          \
+        }                                                                                                              \
     }
 
 BN_HEAD_TYPE(q8_0, BN_TYPE_Q8_0)
