@@ -62,48 +62,70 @@ ALWAYS_INLINE group_i32 q8_0_dot(const q8_0_codes *c, const int16_t *x, const in
     return sum;
 }
 
-/* ---- q4_0 ---- */
+/* acc + codes * q in 16 lanes of 16 bits. The sum is an asm line because gcc 12 regroups sums of several products, and
+ * spills what it then cannot hold. */
+ALWAYS_INLINE __m256i add_products(__m256i acc, __m256i codes, __m256i q)
+{
+    __m256i products = _mm256_maddubs_epi16(codes, q);
+    __asm__("vpaddw %1, %0, %0" : "+x"(acc) : "x"(products));
+    return acc;
+}
 
+/* 16-bit sums of both halves, for both digits. */
 typedef struct {
-    __m256i fields[HALVES][8];
-} q4_0_codes;
+    __m256i high[HALVES], low[HALVES];
+} digit_sums;
+
+/* sums (+)= the codes of one field * its digits */
+ALWAYS_INLINE void add_field(digit_sums *sums, int first, const __m256i codes[HALVES], const int8_t *digits)
+{
+    __m256i high = FOUR(digits), low = FOUR(digits + 4);
+    UNROLL
+    for (size_t h = 0; h < HALVES; h++) {
+        sums->high[h] = first ? _mm256_maddubs_epi16(codes[h], high) : add_products(sums->high[h], codes[h], high);
+        sums->low[h] = first ? _mm256_maddubs_epi16(codes[h], low) : add_products(sums->low[h], codes[h], low);
+    }
+}
+
+ALWAYS_INLINE void add_joined(group_i32 *sum, const digit_sums *sums)
+{
+    UNROLL
+    for (size_t h = 0; h < HALVES; h++)
+        HALF(sum, h) = _mm256_add_epi32(HALF(sum, h), join_digits(sums->high[h], sums->low[h]));
+}
+
+/* ---- q4_0: as q8_0, 16 registers are too few to keep codes ---- */
+
+typedef q8_0_codes q4_0_codes;
 
 ALWAYS_INLINE q4_0_codes q4_0_load(const uint8_t *group)
 {
-    q4_0_codes c;
-    __m256i mask = _mm256_set1_epi8(15);
-    UNROLL
-    for (size_t h = 0; h < HALVES; h++)
-        UNROLL
-        for (size_t i = 0; i < 4; i++) {
-            __m256i line = LOAD(group + 64 * i + HALF_BYTES * h);
-            c.fields[h][2 * i] = _mm256_and_si256(line, mask);
-            c.fields[h][2 * i + 1] = _mm256_and_si256(_mm256_srli_epi16(line, 4), mask);
-        }
-    return c;
+    return (q4_0_codes){group};
 }
 
 ALWAYS_INLINE group_i32 q4_0_dot(const q4_0_codes *c, const int16_t *x, const int8_t *digits, int32_t offset)
 {
     (void)x;
+    __m256i mask = _mm256_set1_epi8(15);
     group_i32 sum = group_i32_set1(offset);
+    digit_sums sums;
     UNROLL
-    for (size_t h = 0; h < HALVES; h++) {
-        __m256i high = _mm256_setzero_si256(), low = high;
-        UNROLL
-        for (size_t f = 0; f < 8; f++) {
-            high = _mm256_add_epi16(high, _mm256_maddubs_epi16(c->fields[h][f], FOUR(digits + 8 * f)));
-            low = _mm256_add_epi16(low, _mm256_maddubs_epi16(c->fields[h][f], FOUR(digits + 8 * f + 4)));
-        }
-        HALF(&sum, h) = _mm256_add_epi32(HALF(&sum, h), join_digits(high, low));
+    for (size_t i = 0; i < 4; i++) {
+        __m256i lines[HALVES] = {LOAD(c->lines + 64 * i), LOAD(c->lines + 64 * i + HALF_BYTES)};
+        __m256i even[HALVES] = {_mm256_and_si256(lines[0], mask), _mm256_and_si256(lines[1], mask)};
+        __m256i odd[HALVES] = {_mm256_and_si256(_mm256_srli_epi16(lines[0], 4), mask),
+                               _mm256_and_si256(_mm256_srli_epi16(lines[1], 4), mask)};
+        add_field(&sums, i == 0, even, digits + 16 * i);
+        add_field(&sums, 0, odd, digits + 16 * i + 8);
     }
+    add_joined(&sum, &sums);
     return sum;
 }
 
 /* ---- q6_k ---- */
 
 typedef struct {
-    __m256i fields[HALVES][4];
+    __m256i fields[4][HALVES];
 } q6_k_codes;
 
 ALWAYS_INLINE q6_k_codes q6_k_load(const uint8_t *group)
@@ -114,22 +136,15 @@ ALWAYS_INLINE q6_k_codes q6_k_load(const uint8_t *group)
     for (size_t h = 0; h < HALVES; h++) {
         const uint8_t *line = group + HALF_BYTES * h;
         __m256i a = LOAD(line), b = LOAD(line + 64), c = LOAD(line + 128);
-        out.fields[h][0] = _mm256_and_si256(a, six);
-        out.fields[h][1] = _mm256_and_si256(b, six);
-        out.fields[h][2] = _mm256_and_si256(c, six);
+        out.fields[0][h] = _mm256_and_si256(a, six);
+        out.fields[1][h] = _mm256_and_si256(b, six);
+        out.fields[2][h] = _mm256_and_si256(c, six);
         a = _mm256_and_si256(_mm256_srli_epi16(a, 6), _mm256_set1_epi8(0x03));
         b = _mm256_and_si256(_mm256_srli_epi16(b, 4), _mm256_set1_epi8(0x0c));
         c = _mm256_and_si256(_mm256_srli_epi16(c, 2), _mm256_set1_epi8(0x30));
-        out.fields[h][3] = _mm256_or_si256(_mm256_or_si256(a, b), c);
+        out.fields[3][h] = _mm256_or_si256(_mm256_or_si256(a, b), c);
     }
     return out;
-}
-
-/* fields f and f + 1 times the digits at q of each */
-ALWAYS_INLINE __m256i two_fields(const __m256i *fields, size_t f, const int8_t *q)
-{
-    return _mm256_add_epi16(_mm256_maddubs_epi16(fields[f], FOUR(q + 8 * f)),
-                            _mm256_maddubs_epi16(fields[f + 1], FOUR(q + 8 * f + 8)));
 }
 
 ALWAYS_INLINE group_i32 q6_k_dot(const q6_k_codes *c, const int16_t *x, const int8_t *digits, int32_t offset)
@@ -137,11 +152,12 @@ ALWAYS_INLINE group_i32 q6_k_dot(const q6_k_codes *c, const int16_t *x, const in
     (void)x;
     group_i32 sum = group_i32_set1(offset);
     UNROLL
-    for (size_t h = 0; h < HALVES; h++)
-        UNROLL
-        for (size_t f = 0; f < 4; f += 2)
-            HALF(&sum, h) = _mm256_add_epi32(
-                HALF(&sum, h), join_digits(two_fields(c->fields[h], f, digits), two_fields(c->fields[h], f, digits + 4)));
+    for (size_t f = 0; f < 4; f += 2) {
+        digit_sums sums;
+        add_field(&sums, 1, c->fields[f], digits + 8 * f);
+        add_field(&sums, 0, c->fields[f + 1], digits + 8 * f + 8);
+        add_joined(&sum, &sums);
+    }
     return sum;
 }
 
