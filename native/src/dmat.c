@@ -1,8 +1,8 @@
 /* dmat.c: packs the rows of a head into the tiles of dense_tiles.h, in memory that may use huge pages.
  *
- * Rows of floats stay as they are, but move too: a mapped file cannot have huge pages, and from them a core reads an f16
- * head 12 % faster (two cores, near what memory gives, 2 to 7 %). Codes are moved four cols at a time as words; their
- * byte order does not matter, because every operation keeps bytes apart. */
+ * Rows of floats stay as they are, but move too: a mapped file cannot have huge pages, and from them a core reads an
+ * f16 head 12 % faster (two cores, near what memory gives, 2 to 7 %). Codes are moved four cols at a time as words;
+ * their byte order does not matter, because every operation keeps bytes apart. */
 #include "dmat.h"
 
 #include <stdlib.h>

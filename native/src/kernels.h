@@ -92,16 +92,16 @@ typedef struct bn_kernels {
     void (*gemv_f16_f32)(const void *w, size_t row_bytes, size_t rows, size_t cols, const float *x, float *y);
     void (*gemv_bf16_f32)(const void *w, size_t row_bytes, size_t rows, size_t cols, const float *x, float *y);
 
-    /* A hidden state for a quantised head: x = round_half_even(h * s), s = 32512 / max(absmax(h), 1e-30), so |x| <= 32512;
-     * digits of each four x: the high four, then the low four, x = 256 * high + low, all int8;
-     * offset[n / group_cols] = -bias * sum of x over each group. If an h is not finite, x is 0 and s is NaN, which makes
-     * every logit NaN. n is a multiple of group_cols, group_cols of 4. */
+    /* A hidden state for a quantised head: x = round_half_even(h * s), s = 32512 / max(absmax(h), 1e-30), so that
+     * |x| <= 32512; digits of each four x: the high four, then the low four, x = 256 * high + low, all int8;
+     * offset[n / group_cols] = -bias * sum of x over each group. If an h is not finite, x is 0 and s is NaN, which
+     * makes every logit NaN. n is a multiple of group_cols, group_cols of 4. */
     void (*quant_i16)(const float *h, size_t n, size_t group_cols, int32_t bias, int16_t *x, int8_t *digits,
                       int32_t *offset, float *s);
 
-    /* y[n_tokens][16] = (tile @ x) / s for one tile of n_blocks blocks, laid out as dense_tiles.h draws it. Groups of cols
-     * that share a scale are exact integers S = sum of (code - bias) * x, added in ascending order to one float per row:
-     * acc = acc + (float)S * d, for q6_k (float)S * (d * (float)sc). */
+    /* y[n_tokens][16] = (tile @ x) / s for one tile of n_blocks blocks, laid out as dense_tiles.h draws it. Groups of
+     * cols that share a scale are exact integers S = sum of (code - bias) * x, added in ascending order to one float
+     * per row: acc = acc + (float)S * d, for q6_k (float)S * (d * (float)sc). Tiles start at multiples of 64. */
     void (*gemm_q8_0_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, float *y);
     void (*gemm_q6_k_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, float *y);
     void (*gemm_q4_0_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, float *y);

@@ -121,7 +121,9 @@ static bn_acts_i16 fill_acts(bn_tile_format f, size_t n_blocks, size_t n_tokens,
     static const int16_t odd[X_COUNT] = {0, 32512, -32512, 32384, -32512, 0};
     memset(offset, 0, n / group_cols * sizeof *offset);
     for (size_t i = 0; i < n; i++) {
-        int32_t value = pattern == X_RANDOM ? (int32_t)check_below(65025) - 32512 : i % 2 ? odd[pattern] : even[pattern];
+        int32_t value = i % 2 ? odd[pattern] : even[pattern];
+        if (pattern == X_RANDOM)
+            value = (int32_t)check_below(65025) - 32512;
         x[i] = (int16_t)value;
         digits[i / 4 * 8 + i % 4] = (int8_t)((value + 128) >> 8);
         digits[i / 4 * 8 + 4 + i % 4] = (int8_t)(value - 256 * ((value + 128) >> 8));

@@ -190,7 +190,7 @@ void check_matmuls(int quick)
 
 /* ---- One head ---- */
 
-/* The rows as floats, and the dot products in double: within what rounding h to 16 bits and adding floats may change. */
+/* The rows as floats and the dot products in double: within what rounding h to 16 bits and adding floats change. */
 static int logits_are_right(const uint8_t *rows, const bn_dmat *mat, const float *h, const float *logits)
 {
     static float row[MAX_HEAD_COLS];
@@ -222,8 +222,8 @@ static int logits_are_right(const uint8_t *rows, const bn_dmat *mat, const float
 
 static void check_head(bn_ctx *ctx, bn_type type, size_t rows, size_t cols, size_t n_tokens, int not_finite)
 {
-    check_case("head %s of type %d: %zu rows, %zu cols, %zu tokens, %d threads, not finite %d", bn_ctx_isa(ctx), (int)type,
-               rows, cols, n_tokens, (int)bn_ctx_n_threads(ctx), not_finite);
+    check_case("head %s of type %d: %zu rows, %zu cols, %zu tokens, %d threads, not finite %d", bn_ctx_isa(ctx),
+               (int)type, rows, cols, n_tokens, (int)bn_ctx_n_threads(ctx), not_finite);
     draw_dense(type);
     bn_dmat *mat = NULL;
     bn_plan *plan = NULL;

@@ -1,7 +1,7 @@
-/* dense_neon.c: dense rows (embedding, head) as floats, and their dot products, on AArch64.
+/* dense_neon.c: dense rows as floats, and the dot products of rows of floats, on AArch64.
  *
  * Leans on FCVTL (f16 to f32, exact), SHLL (bf16 to f32), SSHLL + SCVTF (int8 to f32), FMUL and FADD; no FMLA. Each
- * type hands out groups of 16 values in the order of the row, which dequant stores and gemv adds to the 16 lanes. The
+ * type hands out groups of 16 values in the order of the row, which dequant stores and gemv, for types of floats, adds to the 16 lanes. The
  * block formats are drawn in scalar/dense_scalar.c. */
 #include "../kernels.h"
 #include "lanes_neon.h"

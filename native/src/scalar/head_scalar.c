@@ -3,8 +3,8 @@
  * Within a group, whose cols share a scale, everything is an exact integer; groups are added as floats, one after the
  * other. The layout of a tile is drawn in dense_tiles.h.
  *
- * BOUND: a group has at most 32 cols, a code is at most 255, |x| at most 32512, the bias at most 128: code * x, digit by
- * digit, and the offset stay below 2^31 together, in whichever order they are added. */
+ * BOUND: a group has at most 32 cols, a code is at most 255, |x| at most 32512, the bias at most 128: code * x, digit
+ * by digit, and the offset stay below 2^31 together, in whichever order they are added. */
 #include <math.h>
 
 #include "../dense_tiles.h"
@@ -80,11 +80,11 @@ static void gemm(bn_type type, const uint8_t *tile, size_t n_blocks, const bn_ac
             y[t * BN_TILE_ROWS + r] = row_dot(type, tile, n_blocks, r, acts->x + t * cols) / acts->s[t];
 }
 
-#define BN_GEMM(name, type)                                                                                             \
-    void bn_gemm_##name##_i16__scalar(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens,   \
-                                      float *y)                                                                        \
-    {                                                                                                                   \
-        gemm(type, tile, n_blocks, acts, n_tokens, y);                                                                  \
+#define BN_GEMM(name, type)                                                                                           \
+    void bn_gemm_##name##_i16__scalar(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, \
+                                      float *y)                                                                       \
+    {                                                                                                                 \
+        gemm(type, tile, n_blocks, acts, n_tokens, y);                                                                \
     }
 
 BN_GEMM(q8_0, BN_TYPE_Q8_0)

@@ -1,12 +1,13 @@
 /* head_avx2.c: quantised heads with AVX2.
  *
- * Leans on VPMADDUBSW (32 products uint8 x int8, added in pairs to int16) for codes of 4 and 6 bits, whose sums fit, once
- * for the high and once for the low digits of the activations; on VPMADDWD by 256 and by 1, which joins the digits on the
- * way to int32; and for codes of 8 bits on VPSHUFB and VPMADDWD with the activations whole. The body is in head_x86.h.
+ * Leans on VPMADDUBSW (32 products uint8 x int8, added in pairs to int16) for codes of 4 and 6 bits, whose sums fit,
+ * once for the high and once for the low digits of the activations; on VPMADDWD by 256 and by 1, which joins the digits
+ * on the way to int32; and for codes of 8 bits on VPSHUFB and VPMADDWD with the activations whole. The body is in
+ * head_x86.h.
  *
  * BOUND: a lane of VPMADDUBSW is two products of a code and a digit of -128..127. Codes up to 15 over 8 fields:
- * 16 * 15 * 128 = 30720; codes up to 63 over 2 fields: 4 * 63 * 128 = 32256. A lane of VPMADDWD is two products of a code
- * and x: 8 fields of codes up to 255 are bounded in scalar/head_scalar.c. */
+ * 16 * 15 * 128 = 30720; codes up to 63 over 2 fields: 4 * 63 * 128 = 32256. A lane of VPMADDWD is two products of a
+ * code and x: 8 fields of codes up to 255 are bounded in scalar/head_scalar.c. */
 #include "group_avx2.h"
 
 enum { TOKENS = 4, HALVES = 2, HALF_BYTES = 32 };
@@ -44,10 +45,10 @@ ALWAYS_INLINE q8_0_codes q8_0_load(const uint8_t *group)
 ALWAYS_INLINE group_i32 q8_0_dot(const q8_0_codes *c, const int16_t *x, const int8_t *digits, int32_t offset)
 {
     (void)digits;
-    __m256i first = _mm256_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1, 0, -1, 1, -1, 4, -1, 5, -1,
-                                     8, -1, 9, -1, 12, -1, 13, -1);
-    __m256i second = _mm256_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1, 2, -1, 3, -1, 6, -1, 7,
-                                      -1, 10, -1, 11, -1, 14, -1, 15, -1);
+    __m256i first = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1));
+    __m256i second = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1));
     group_i32 sum = group_i32_set1(offset);
     UNROLL
     for (size_t f = 0; f < 8; f++) {
@@ -55,8 +56,9 @@ ALWAYS_INLINE group_i32 q8_0_dot(const q8_0_codes *c, const int16_t *x, const in
         UNROLL
         for (size_t h = 0; h < HALVES; h++) {
             __m256i codes = LOAD(c->lines + 64 * f + HALF_BYTES * h);
-            HALF(&sum, h) = _mm256_add_epi32(HALF(&sum, h), _mm256_madd_epi16(_mm256_shuffle_epi8(codes, first), x01));
-            HALF(&sum, h) = _mm256_add_epi32(HALF(&sum, h), _mm256_madd_epi16(_mm256_shuffle_epi8(codes, second), x23));
+            __m256i a = _mm256_madd_epi16(_mm256_shuffle_epi8(codes, first), x01);
+            __m256i b = _mm256_madd_epi16(_mm256_shuffle_epi8(codes, second), x23);
+            HALF(&sum, h) = _mm256_add_epi32(_mm256_add_epi32(HALF(&sum, h), a), b);
         }
     }
     return sum;
