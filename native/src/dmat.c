@@ -10,6 +10,7 @@
 
 #include "ctx.h"
 #include "os.h"
+#include "unroll.h"
 
 enum { MAX_COLS = 1 << 22, BLOCK_WORDS = 64 };      /* at most 256 cols in a block */
 
@@ -28,7 +29,7 @@ static uint32_t load_word(const uint8_t *p)
 }
 
 /* The codes of one block of a row, four cols to a word. The block formats are drawn in scalar/dense_scalar.c. */
-static void block_codes(bn_type type, const uint8_t *block, uint32_t codes[BLOCK_WORDS])
+ALWAYS_INLINE void block_codes(bn_type type, const uint8_t *block, uint32_t codes[BLOCK_WORDS])
 {
     if (type == BN_TYPE_Q8_0) {
         for (size_t i = 0; i < 8; i++)
@@ -51,7 +52,7 @@ static void block_codes(bn_type type, const uint8_t *block, uint32_t codes[BLOCK
 }
 
 /* The words of one group into the lines of 64 bytes where row r has its four bytes `at`. */
-static void store_group(bn_type type, const uint32_t *codes, uint8_t *at)
+ALWAYS_INLINE void store_group(bn_type type, const uint32_t *codes, uint8_t *at)
 {
     uint32_t lines[8];
     size_t n_lines = 8;
@@ -70,21 +71,31 @@ static void store_group(bn_type type, const uint32_t *codes, uint8_t *at)
         memcpy(at + 64 * i, &lines[i], sizeof lines[i]);
 }
 
-/* Row r of a tile. d stands at the end of a block of q6_k, after the sub-scales, and in front of the others. */
-static void pack_row(const bn_dmat *mat, const uint8_t *block, size_t r, uint8_t *tile)
+/* Row r of a tile. d stands at the end of a block of q6_k, after the sub-scales, and in front of the others. The type
+ * is a constant where this is inlined. */
+ALWAYS_INLINE void pack_row_of(bn_type type, const bn_dmat *mat, const uint8_t *block, size_t r, uint8_t *tile)
 {
-    bn_tile_format f = mat->format;
-    size_t block_bytes = bn_type_row_bytes(mat->type, f.cols), words = f.cols / f.n_groups / 4;
+    const bn_tile_format f = bn_tile_format_of(type);
+    size_t block_bytes = bn_type_row_bytes(type, f.cols), words = f.cols / f.n_groups / 4;
     for (size_t b = 0; b < mat->n_blocks; b++, block += block_bytes) {
         uint8_t *out = tile + bn_tile_block_at(f, b);
         uint32_t codes[BLOCK_WORDS];
-        block_codes(mat->type, block, codes);
+        block_codes(type, block, codes);
         memcpy(tile + bn_tile_scales_at(f, b) + 2 * r, f.sc_bytes ? block + 208 : block, 2);
         for (size_t g = 0; g < f.n_groups; g++) {
             if (f.sc_bytes)
                 out[BN_TILE_ROWS * g + r] = block[192 + g];
-            store_group(mat->type, codes + g * words, out + f.sc_bytes + g * f.group_bytes + 4 * r);
+            store_group(type, codes + g * words, out + f.sc_bytes + g * f.group_bytes + 4 * r);
         }
+    }
+}
+
+static void pack_row(const bn_dmat *mat, const uint8_t *row, size_t r, uint8_t *tile)
+{
+    switch (mat->type) {
+    case BN_TYPE_Q8_0: pack_row_of(BN_TYPE_Q8_0, mat, row, r, tile); break;
+    case BN_TYPE_Q4_0: pack_row_of(BN_TYPE_Q4_0, mat, row, r, tile); break;
+    default: pack_row_of(BN_TYPE_Q6_K, mat, row, r, tile);
     }
 }
 
