@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bitnet_cli.engine.sampler import Sampling, sample
+from bitnet_cli.engine.sampler import Sampling, all_finite, sample
 from bitnet_cli.engine.session import Session
 from bitnet_cli.errors import FormatError
 
@@ -73,7 +73,7 @@ class Generation:
         timings.prompt_s = time.perf_counter() - started
         recent = list(self._prompt)
         for i in range(self._max_new_tokens):
-            if not np.isfinite(logits).all():
+            if not all_finite(logits):
                 raise FormatError(
                     "the model computes values that are not finite: its weights are damaged",
                     path=session.model.reader.path,
