@@ -58,6 +58,7 @@ def penalise(logits: np.ndarray, recent: Sequence[int], penalty: float) -> np.nd
         return logits
     logits = logits.copy()
     ids = np.unique(np.asarray(recent))
+    ids = ids[ids < len(logits)]  # A prompt may hold tokens that are never chosen.
     values = logits[ids]
     logits[ids] = np.where(values > 0, values / np.float32(penalty), values * np.float32(penalty))
     return logits

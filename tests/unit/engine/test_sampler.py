@@ -81,6 +81,7 @@ def test_penalty_lowers_both_signs_and_leaves_the_input() -> None:
     assert penalise(logits, [0, 1, 1], 2.0).tolist() == [1.0, -4.0, 1.0]
     assert logits.tolist() == [2.0, -2.0, 1.0]
     assert penalise(logits, [0], 1.0) is logits
+    assert penalise(logits, [1, 3, 99], 2.0).tolist() == [2.0, -4.0, 1.0]
 
 
 def test_penalty_looks_back_only_so_far() -> None:
