@@ -27,6 +27,12 @@ void bn_os_pages_free(void *pages, size_t n_bytes)
     munmap(pages, n_bytes);
 }
 
+static int32_t online_cpus(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (int32_t)n : 1;
+}
+
 uint64_t bn_os_now_ns(void)
 {
     struct timespec now;
@@ -189,14 +195,18 @@ int32_t bn_os_quota_cpus(const char *groups_file, const char *root)
     return least < INT32_MAX ? (int32_t)least : INT32_MAX;
 }
 
+int32_t bn_os_cpus(void)
+{
+    cpu_set_t allowed;
+    return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : online_cpus();
+}
+
 static int32_t allowed_cores(void)
 {
     cpu_set_t allowed, seen;
     CPU_ZERO(&seen);
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
-        long n = sysconf(_SC_NPROCESSORS_ONLN);
-        return n > 0 ? (int32_t)n : 1;
-    }
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return online_cpus();
     int32_t cores = 0;
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
         if (!CPU_ISSET(cpu, &allowed))
@@ -221,6 +231,11 @@ int32_t bn_os_physical_cores(void)
 #elif defined(__APPLE__)
 #include <sys/sysctl.h>
 
+int32_t bn_os_cpus(void)
+{
+    return online_cpus();
+}
+
 int32_t bn_os_physical_cores(void)
 {
     int32_t cores = 0;
@@ -233,10 +248,14 @@ int32_t bn_os_physical_cores(void)
 
 #else
 
+int32_t bn_os_cpus(void)
+{
+    return online_cpus();
+}
+
 int32_t bn_os_physical_cores(void)
 {
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n > 0 ? (int32_t)n : 1;
+    return online_cpus();
 }
 
 #endif

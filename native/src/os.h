@@ -13,6 +13,9 @@ void bn_os_pages_free(void *pages, size_t n_bytes);
 /* Physical cores this process may keep busy (affinity, hyper-threads and CPU quota considered); at least 1. */
 int32_t bn_os_physical_cores(void);
 
+/* CPUs this process may run on, hyper-threads counted; at least 1. */
+int32_t bn_os_cpus(void);
+
 #if defined(__linux__)
 /* The whole CPUs that the quotas of control groups allow, rounded down but at least 1; 0 if there is none. groups_file:
  * "/proc/self/cgroup"; root: where control groups are mounted, "/sys/fs/cgroup". */
