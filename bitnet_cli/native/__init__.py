@@ -388,4 +388,4 @@ def _pointer(array: np.ndarray, dtype: Any, ctype: str) -> Any:
     """The address of a contiguous array of the right dtype; the caller keeps the array alive."""
     if array.dtype != dtype or not array.flags.c_contiguous:
         raise TypeError(f"expected a contiguous {np.dtype(dtype).name} array, got {array.dtype.name}")
-    return ffi.cast(ctype, array.ctypes.data)
+    return ffi.cast(ctype, ffi.from_buffer(array))
