@@ -146,6 +146,7 @@ class BitNetModel:
                 with located(reader.path):
                     tokenizer = building.result()
                     template = ChatTemplate.from_metadata(meta, tokenizer)
+            reader.advise_header_done()
             if tokenizer.n_vocab > model.config.vocab_size:
                 raise FormatError(
                     f"{tokenizer.n_vocab} tokens, but an embedding of {model.config.vocab_size} rows",

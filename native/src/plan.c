@@ -161,7 +161,7 @@ static bn_status build(bn_plan *plan, const bn_op *ops, const bn_buf *bufs)
     }
     size_t at = align_up(place_buffers(plan, NULL));
     plan->n_bytes = at + (size_t)bn_ctx_n_threads(plan->ctx) * plan->scratch_bytes + ALIGN;
-    plan->memory = bn_os_pages_alloc(plan->n_bytes, 1);
+    plan->memory = bn_os_pages_alloc(plan->n_bytes, 0);     /* one token touches a little of what a batch does */
     if (!plan->memory)
         return BN_ERR_NOMEM;
     place_buffers(plan, plan->memory);
