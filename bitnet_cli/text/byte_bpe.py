@@ -1,8 +1,8 @@
 """Byte-level BPE (GPT-2, Llama 3, Falcon 3, Qwen 2): plain text to ids, tokens to bytes.
 
 The `tokenizers` library normalises text and cuts it into words; the merging is done here, because building the library's
-own tables takes longer than loading the weights of a model. Control tokens stay out of the vocabulary that is merged
-into, so no text can become one.
+own tables takes more than twice as long and 55 MB more. It merges long texts at less than half the library's speed.
+Control tokens stay out of the vocabulary that is merged into, so no text can become one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MAX_KEPT_WORDS, MAX_KEPT_LENGTH = 1 << 16, 64
 
 
 class ByteBPE:
-    """Encoder of stretches of plain text. Building takes about 0.1 s for 128k tokens and 280k merges."""
+    """Encoder of stretches of plain text. Building takes about 0.15 s for 128k tokens and 280k merges."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         """Prepares the lookup tables.
