@@ -1,7 +1,10 @@
-/* registers.h: four activations as the number that x86 kernels broadcast. */
+/* registers.h: what the ternary kernels of x86 share: four activations as the number that they broadcast, and how they ask
+ * for rows and cols that lie anywhere. */
 #ifndef BN_X86_REGISTERS_H
 #define BN_X86_REGISTERS_H
 
+#include <immintrin.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -13,6 +16,16 @@ ALWAYS_INLINE int32_t bn_four(const int8_t *q)
     int32_t four;
     memcpy(&four, q, sizeof four);
     return four;
+}
+
+/* Asks for units first..end-1 of the n in the index, rows of r2 or cols of c2 of n_lines lines of 64 bytes each. They go
+ * to the L2 cache, which can wait for several times more lines than L1, and whole, since memory likes neighbours. */
+ALWAYS_INLINE void bn_ask_for(const uint8_t *units, size_t n_lines, const uint32_t *index, size_t first, size_t end,
+                              size_t n)
+{
+    for (size_t i = first; i < end && i < n; i++)
+        for (size_t line = 0; line < n_lines; line++)
+            _mm_prefetch((const char *)units + (index[i] * n_lines + line) * 64, _MM_HINT_T1);
 }
 
 #endif

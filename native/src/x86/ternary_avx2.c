@@ -16,7 +16,6 @@
 enum { HIGHEST = 2 * 2 * 127, LOWEST = 2 * 2 * -128, FOLD_BLOCKS = 8, FOLD_GROUPS = 4, COLS = 32, PANEL_FOLD_BLOCKS = 16 };
 _Static_assert(FOLD_BLOCKS * 2 * 4 * HIGHEST <= INT16_MAX && FOLD_BLOCKS * 2 * 4 * LOWEST >= INT16_MIN,
                "sums of fields 1 and 3 of t2 fit int16");
-_Static_assert(FOLD_GROUPS * 2 == FOLD_BLOCKS, "a block of t2 is two registers of 8 rows, a group of r2 two of 32 cols");
 /* The two kinds of sums together, once those of fields 1 and 3 are divided by 4. */
 _Static_assert(FOLD_BLOCKS * 2 * 2 * LOWEST >= INT16_MIN, "the sum over all fields of t2 and r2 fits int16");
 _Static_assert(COLS / 2 * 4 * HIGHEST <= INT16_MAX && COLS / 2 * 4 * LOWEST >= INT16_MIN, "sums of c2 fit int16");
@@ -91,63 +90,45 @@ void bn_gemv_t2_i8__avx2(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, 
         tile_dot(tiles + i * n_blocks * BN_BLOCK_BYTES, n_blocks, q, sums + i * BN_TILE_ROWS);
 }
 
-/* Four rows of r2 share the loads of activations. */
-enum { ROWS = 4, ROWS_AHEAD = 8 };
+/* Row after row of r2, each asked for while the one ROWS_AHEAD of it is read. */
+enum { ROWS_AHEAD = 8 };
 
-/* acc[r] += n_groups <= FOLD_GROUPS groups of row r @ q; asks for as many groups of the rows `ahead`. */
-ALWAYS_INLINE void add_groups(half_sums acc[ROWS], const uint8_t *const row[ROWS], const uint8_t *const ahead[ROWS],
-                              size_t at, size_t n_groups, const int8_t *q)
+/* One row @ q; asks for the row `ahead`. */
+ALWAYS_INLINE __m256i row_dot(const uint8_t *row, const uint8_t *ahead, size_t n_groups, const int8_t *q)
 {
-    for (size_t group = 0; group < n_groups; group++, at += 64, q += BN_GROUP_COLS) {
-        UNROLL
-        for (size_t h = 0; h < HALVES; h++) {
-            __m256i values[4];
-            UNROLL
-            for (size_t f = 0; f < 4; f++)
-                values[f] = LOAD(q + 64 * f + HALF_BYTES * h);
-            UNROLL
-            for (size_t r = 0; r < ROWS; r++)
-                add_half(&acc[r], LOAD(row[r] + at + HALF_BYTES * h), values);
-        }
-        UNROLL
-        for (size_t r = 0; r < ROWS; r++)
-            _mm_prefetch((const char *)ahead[r] + at, _MM_HINT_T0);
-    }
-}
-
-/* The four rows @ q. */
-static __m128i rows_dot(const uint8_t *const row[ROWS], const uint8_t *const ahead[ROWS], size_t n_groups, const int8_t *q)
-{
-    __m256i zero = _mm256_setzero_si256(), wide[ROWS] = {zero, zero, zero, zero};
+    __m256i zero = _mm256_setzero_si256(), wide = zero;
     for (size_t first = 0; first < n_groups; first += FOLD_GROUPS) {
-        size_t n = n_groups - first < FOLD_GROUPS ? n_groups - first : FOLD_GROUPS;
-        half_sums acc[ROWS] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
-        add_groups(acc, row, ahead, first * 64, n, q + first * BN_GROUP_COLS);
-        UNROLL
-        for (size_t r = 0; r < ROWS; r++)
-            wide[r] = _mm256_add_epi32(wide[r], fold(acc[r]));
+        size_t end = n_groups - first < FOLD_GROUPS ? n_groups : first + FOLD_GROUPS;
+        half_sums acc[HALVES] = {{zero, zero}, {zero, zero}};
+        for (size_t group = first; group < end; group++, q += BN_GROUP_COLS) {
+            _mm_prefetch((const char *)ahead + group * 64, _MM_HINT_T1);    /* to L2, as bn_ask_for */
+            UNROLL
+            for (size_t h = 0; h < HALVES; h++) {
+                const int8_t *at = q + HALF_BYTES * h;
+                __m256i values[4] = {LOAD(at), LOAD(at + 64), LOAD(at + 128), LOAD(at + 192)};
+                add_half(&acc[h], LOAD(row + group * 64 + HALF_BYTES * h), values);
+            }
+        }
+        wide = _mm256_add_epi32(wide, _mm256_add_epi32(fold(acc[0]), fold(acc[1])));
     }
-    __m256i low = _mm256_hadd_epi32(wide[0], wide[1]), high = _mm256_hadd_epi32(wide[2], wide[3]);
-    __m256i all = _mm256_hadd_epi32(low, high);
-    return _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+    return wide;
 }
 
 void bn_gemv_r2_i8__avx2(const uint8_t *rows, size_t n_groups, const uint32_t *index, size_t n, const int8_t *q,
                          int32_t *sums)
 {
-    for (size_t i = 0; i < n; i += ROWS) {
-        const uint8_t *row[ROWS], *ahead[ROWS];
-        int32_t four[ROWS];
-        for (size_t r = 0; r < ROWS; r++) {     /* the last row stands in for those that are missing */
-            row[r] = rows + index[i + r < n ? i + r : n - 1] * n_groups * 64;
-            ahead[r] = rows + index[i + r + ROWS_AHEAD < n ? i + r + ROWS_AHEAD : n - 1] * n_groups * 64;
-        }
-        _mm_storeu_si128((__m128i *)four, rows_dot(row, ahead, n_groups, q));
-        memcpy(sums + i, four, (n - i < ROWS ? n - i : ROWS) * sizeof *sums);
+    bn_ask_for(rows, n_groups, index, 0, ROWS_AHEAD, n);
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *row = rows + index[i] * n_groups * 64;
+        const uint8_t *ahead = rows + index[i + ROWS_AHEAD < n ? i + ROWS_AHEAD : n - 1] * n_groups * 64;
+        __m256i wide = row_dot(row, ahead, n_groups, q);
+        __m128i four = _mm_add_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+        __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+        sums[i] = _mm_cvtsi128_si32(_mm_hadd_epi32(two, two));
     }
 }
 
-/* COLS cols of c2 pass together through all strips, while the next ones are on their way. Two cols interleaved byte by
+/* COLS cols of c2 pass together through all strips, while the next ones are asked for. Two cols interleaved byte by
  * byte fill the lanes of 16 rows, so rows 64*f + 16*m + 8*h.. of half h of a strip are the even (or odd) half of
  * acc[m / 2][f], and fields 1 and 3 are four times too large. */
 
@@ -166,9 +147,9 @@ ALWAYS_INLINE void add_to(int32_t *sums, __m256i more)
     _mm256_storeu_si256((__m256i *)sums, _mm256_add_epi32(more, _mm256_loadu_si256((const __m256i *)sums)));
 }
 
-/* sums[256] += half h of a strip of n_pairs pairs of cols @ pairs; asks for the strip of every other col `ahead`. */
-ALWAYS_INLINE void add_half_strip(const uint8_t *const col[COLS], const uint8_t *const ahead[COLS], size_t at, size_t h,
-                                  size_t n_pairs, const int32_t *pairs, int32_t *sums)
+/* sums[256] += half h of a strip of n_pairs pairs of cols @ pairs. */
+ALWAYS_INLINE void add_half_strip(const uint8_t *const col[COLS], size_t at, size_t h, size_t n_pairs,
+                                  const int32_t *pairs, int32_t *sums)
 {
     __m256i acc[2][4];
     UNROLL
@@ -177,7 +158,6 @@ ALWAYS_INLINE void add_half_strip(const uint8_t *const col[COLS], const uint8_t 
     for (size_t i = 0; i < n_pairs; i++) {
         __m256i a = LOAD(col[2 * i] + at + HALF_BYTES * h), b = LOAD(col[2 * i + 1] + at + HALF_BYTES * h);
         __m256i q = _mm256_set1_epi32(pairs[i]);
-        _mm_prefetch((const char *)ahead[2 * i + h] + at, _MM_HINT_T0);
         add_pair(acc[0], _mm256_unpacklo_epi8(a, b), q);
         add_pair(acc[1], _mm256_unpackhi_epi8(a, b), q);
     }
@@ -195,22 +175,23 @@ ALWAYS_INLINE void add_half_strip(const uint8_t *const col[COLS], const uint8_t 
 void bn_gemv_c2_i8__avx2(const uint8_t *cols, size_t n_strips, const uint32_t *index, const int8_t *q, size_t n,
                          int32_t *sums)
 {
+    bn_ask_for(cols, n_strips, index, 0, COLS, n);
     for (size_t first = 0; first < n; first += COLS) {
         size_t n_here = n - first < COLS ? n - first : COLS;
-        const uint8_t *col[COLS], *ahead[COLS];
+        const uint8_t *col[COLS];
         int32_t pairs[COLS / 2];
-        for (size_t i = 0; i < COLS; i++) {     /* the last col stands in for those that are missing, times zero */
+        for (size_t i = 0; i < COLS; i++)       /* the last col stands in for those that are missing, times zero */
             col[i] = cols + index[first + i < n ? first + i : n - 1] * n_strips * 64;
-            ahead[i] = cols + index[first + COLS + i < n ? first + COLS + i : n - 1] * n_strips * 64;
-        }
         for (size_t i = 0; i < COLS; i += 2) {
             uint32_t even = i < n_here ? (uint8_t)q[first + i] : 0, odd = i + 1 < n_here ? (uint8_t)q[first + i + 1] : 0;
             pairs[i / 2] = (int32_t)((even | odd << 8) * 0x10001);
         }
         for (size_t strip = 0; strip < n_strips; strip++) {
             int32_t *out = sums + strip * BN_STRIP_ROWS;
-            add_half_strip(col, ahead, strip * 64, 0, (n_here + 1) / 2, pairs, out);
-            add_half_strip(col, ahead, strip * 64, 1, (n_here + 1) / 2, pairs, out);
+            size_t next = first + COLS;
+            bn_ask_for(cols, n_strips, index, next + COLS * strip / n_strips, next + COLS * (strip + 1) / n_strips, n);
+            add_half_strip(col, strip * 64, 0, (n_here + 1) / 2, pairs, out);
+            add_half_strip(col, strip * 64, 1, (n_here + 1) / 2, pairs, out);
         }
     }
 }

@@ -86,54 +86,35 @@ void bn_gemv_t2_i8__avx512icl(const uint8_t *tiles, size_t n_tiles, size_t n_blo
     }
 }
 
-/* Four rows of r2 share the loads of activations. BOUND: as above, a lane of field 3 takes at least -2^16 per group, and
- * there are at most 2^14 groups. */
-enum { ROWS = 4, ROWS_AHEAD = 8 };
-
-/* The sums of the lanes of four registers. */
-ALWAYS_INLINE __m128i four_sums(const __m512i row[ROWS])
-{
-    __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(row[0], row[1]), _mm512_unpackhi_epi32(row[0], row[1]));
-    __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(row[2], row[3]), _mm512_unpackhi_epi32(row[2], row[3]));
-    __m512i c = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-    __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(c), _mm512_extracti64x4_epi64(c, 1));
-    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-}
+/* Row after row of r2, each asked for while the one ROWS_AHEAD of it is read.
+ * BOUND: as above, a lane of field 3 takes at least -2^16 per group, and there are at most 2^14 groups. */
+enum { ROWS_AHEAD = 8 };
 
 void bn_gemv_r2_i8__avx512icl(const uint8_t *rows, size_t n_groups, const uint32_t *index, size_t n, const int8_t *q,
                               int32_t *sums)
 {
-    for (size_t i = 0; i < n; i += ROWS) {
-        const uint8_t *row[ROWS], *ahead[ROWS];
-        __m512i acc[ROWS][4], sum[ROWS];
+    bn_ask_for(rows, n_groups, index, 0, ROWS_AHEAD, n);
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *row = rows + index[i] * n_groups * 64;
+        const uint8_t *ahead = rows + index[i + ROWS_AHEAD < n ? i + ROWS_AHEAD : n - 1] * n_groups * 64;
+        __m512i acc[4];
         UNROLL
-        for (size_t r = 0; r < ROWS; r++) {     /* the last row stands in for those that are missing */
-            row[r] = rows + index[i + r < n ? i + r : n - 1] * n_groups * 64;
-            ahead[r] = rows + index[i + r + ROWS_AHEAD < n ? i + r + ROWS_AHEAD : n - 1] * n_groups * 64;
-            UNROLL
-            for (size_t f = 0; f < 4; f++)
-                acc[r][f] = _mm512_setzero_si512();
-        }
+        for (size_t f = 0; f < 4; f++)
+            acc[f] = _mm512_setzero_si512();
         for (size_t group = 0; group < n_groups; group++) {
+            __m512i w = _mm512_load_si512(row + group * 64);
+            _mm_prefetch((const char *)ahead + group * 64, _MM_HINT_T1);    /* to L2, as bn_ask_for */
             UNROLL
             for (size_t f = 0; f < 4; f++) {
-                __m512i mask = _mm512_set1_epi8((char)(3 << (2 * f)));
                 __m512i values = _mm512_load_si512(q + group * BN_GROUP_COLS + 64 * f);
-                _mm_prefetch((const char *)ahead[f] + group * 64, _MM_HINT_T0);
-                UNROLL
-                for (size_t r = 0; r < ROWS; r++)
-                    acc[r][f] = dot(acc[r][f], _mm512_and_si512(_mm512_load_si512(row[r] + group * 64), mask), values);
+                acc[f] = dot(acc[f], _mm512_and_si512(w, _mm512_set1_epi8((char)(3 << (2 * f)))), values);
             }
         }
-        UNROLL
-        for (size_t r = 0; r < ROWS; r++)
-            sum[r] = sum_of_fields(acc[r]);
-        __mmask8 present = (__mmask8)(n - i < ROWS ? (1u << (n - i)) - 1 : 15);
-        _mm_mask_storeu_epi32(sums + i, present, four_sums(sum));
+        sums[i] = _mm512_reduce_add_epi32(sum_of_fields(acc));
     }
 }
 
-/* Cols of c2 that pass together through all strips, while the next ones are on their way.
+/* Cols of c2 that pass together through all strips, while the next ones are asked for.
  * BOUND: a lane of field 3 takes at least -2^16 per four cols. */
 enum { COLS = 32 };
 
@@ -148,9 +129,8 @@ ALWAYS_INLINE void interleave(const __m512i col[4], __m512i out[4])
     out[3] = _mm512_unpackhi_epi16(high01, high23);
 }
 
-/* sums[256] += one strip of n cols @ q, n a multiple of 4; asks for the strip of the cols `ahead`. */
-static void add_strip(const uint8_t *const col[COLS], const uint8_t *const ahead[COLS], size_t at, size_t n,
-                      const int8_t *q, int32_t *sums)
+/* sums[256] += one strip of n cols @ q, n a multiple of 4. */
+static void add_strip(const uint8_t *const col[COLS], size_t at, size_t n, const int8_t *q, int32_t *sums)
 {
     __m512i acc[4][4];
     UNROLL
@@ -161,10 +141,8 @@ static void add_strip(const uint8_t *const col[COLS], const uint8_t *const ahead
     for (size_t i = 0; i < n; i += 4) {
         __m512i bytes[4], four = _mm512_set1_epi32(bn_four(q + i)), mixed[4];
         UNROLL
-        for (size_t c = 0; c < 4; c++) {
+        for (size_t c = 0; c < 4; c++)
             bytes[c] = _mm512_load_si512(col[i + c] + at);
-            _mm_prefetch((const char *)ahead[i + c] + at, _MM_HINT_T0);
-        }
         interleave(bytes, mixed);
         UNROLL
         for (size_t m = 0; m < 4; m++)
@@ -185,17 +163,19 @@ static void add_strip(const uint8_t *const col[COLS], const uint8_t *const ahead
 void bn_gemv_c2_i8__avx512icl(const uint8_t *cols, size_t n_strips, const uint32_t *index, const int8_t *q, size_t n,
                               int32_t *sums)
 {
+    bn_ask_for(cols, n_strips, index, 0, COLS, n);
     for (size_t first = 0; first < n; first += COLS) {
         size_t n_here = n - first < COLS ? n - first : COLS;
-        const uint8_t *col[COLS], *ahead[COLS];
+        const uint8_t *col[COLS];
         int8_t values[COLS] = {0};
         memcpy(values, q + first, n_here);
-        for (size_t i = 0; i < COLS; i++) {     /* the last col stands in for those that are missing, times zero */
+        for (size_t i = 0; i < COLS; i++)       /* the last col stands in for those that are missing, times zero */
             col[i] = cols + index[first + i < n ? first + i : n - 1] * n_strips * 64;
-            ahead[i] = cols + index[first + COLS + i < n ? first + COLS + i : n - 1] * n_strips * 64;
+        for (size_t strip = 0; strip < n_strips; strip++) {
+            size_t next = first + COLS;
+            bn_ask_for(cols, n_strips, index, next + COLS * strip / n_strips, next + COLS * (strip + 1) / n_strips, n);
+            add_strip(col, strip * 64, (n_here + 3) / 4 * 4, values, sums + strip * BN_STRIP_ROWS);
         }
-        for (size_t strip = 0; strip < n_strips; strip++)
-            add_strip(col, ahead, strip * 64, (n_here + 3) / 4 * 4, values, sums + strip * BN_STRIP_ROWS);
     }
 }
 

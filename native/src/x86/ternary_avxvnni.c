@@ -56,6 +56,14 @@ ALWAYS_INLINE void add_half(__m256i acc[4], __m256i w, const __m256i q[4])
     acc[3] = dot(acc[3], _mm256_and_si256(w, _mm256_set1_epi8((char)0xc0)), q[3]);
 }
 
+/* The sum of the fields' accumulators, each shifted down by what its codes were too large. */
+ALWAYS_INLINE __m256i sum_of_fields(const __m256i acc[4])
+{
+    __m256i low = _mm256_add_epi32(acc[0], _mm256_srai_epi32(acc[1], 2));
+    __m256i high = _mm256_add_epi32(_mm256_srai_epi32(acc[2], 4), _mm256_srai_epi32(acc[3], 6));
+    return _mm256_add_epi32(low, high);
+}
+
 /* sums[16] (+)= at most FOLD_BLOCKS blocks of one tile @ q */
 static void tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q, int add, int32_t *sums)
 {
@@ -72,9 +80,7 @@ static void tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q, int 
     UNROLL
     for (size_t h = 0; h < HALVES; h++) {
         __m256i *out = (__m256i *)(sums + HALF_ROWS * h);
-        __m256i low = _mm256_add_epi32(acc[h][0], _mm256_srai_epi32(acc[h][1], 2));
-        __m256i high = _mm256_add_epi32(_mm256_srai_epi32(acc[h][2], 4), _mm256_srai_epi32(acc[h][3], 6));
-        __m256i sum = _mm256_add_epi32(low, high);
+        __m256i sum = sum_of_fields(acc[h]);
         _mm256_storeu_si256(out, add ? _mm256_add_epi32(sum, _mm256_loadu_si256(out)) : sum);
     }
 }
@@ -92,73 +98,46 @@ void FN(gemv_t2_i8)(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const
     }
 }
 
-/* Four rows of r2 share the loads of activations. Two accumulators a row: fields 0 and 2, and four times fields 1 and 3.
- * BOUND: a lane of the latter takes at least 4 * 4 * 8 * -128 = -2^14 per group, and there are at most 2^14 groups. */
-enum { ROWS = 4, ROWS_AHEAD = 8 };
-
-typedef struct {
-    __m256i even, odd;
-} row_sums;
-
-ALWAYS_INLINE void add_row(row_sums *acc, __m256i w, const __m256i q[4])
-{
-    __m256i low = _mm256_set1_epi8(0x03), high = _mm256_set1_epi8(0x0c), shifted = _mm256_srli_epi16(w, 4);
-    acc->even = dot(acc->even, _mm256_and_si256(w, low), q[0]);
-    acc->odd = dot(acc->odd, _mm256_and_si256(w, high), q[1]);
-    acc->even = dot(acc->even, _mm256_and_si256(shifted, low), q[2]);
-    acc->odd = dot(acc->odd, _mm256_and_si256(shifted, high), q[3]);
-}
-
-/* The four rows @ q; asks for the rows `ahead`. */
-static __m128i rows_dot(const uint8_t *const row[ROWS], const uint8_t *const ahead[ROWS], size_t n_groups, const int8_t *q)
-{
-    __m256i zero = _mm256_setzero_si256(), sum[ROWS];
-    row_sums acc[ROWS] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
-    for (size_t at = 0; at < n_groups * 64; at += 64, q += BN_GROUP_COLS) {
-        UNROLL
-        for (size_t h = 0; h < HALVES; h++) {
-            __m256i values[4];
-            UNROLL
-            for (size_t f = 0; f < 4; f++)
-                values[f] = LOAD(q + 64 * f + HALF_BYTES * h);
-            UNROLL
-            for (size_t r = 0; r < ROWS; r++)
-                add_row(&acc[r], LOAD(row[r] + at + HALF_BYTES * h), values);
-        }
-        UNROLL
-        for (size_t r = 0; r < ROWS; r++)
-            _mm_prefetch((const char *)ahead[r] + at, _MM_HINT_T0);
-    }
-    UNROLL
-    for (size_t r = 0; r < ROWS; r++)
-        sum[r] = _mm256_add_epi32(acc[r].even, _mm256_srai_epi32(acc[r].odd, 2));
-    __m256i all = _mm256_hadd_epi32(_mm256_hadd_epi32(sum[0], sum[1]), _mm256_hadd_epi32(sum[2], sum[3]));
-    return _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
-}
+/* Row after row of r2, each asked for while the one ROWS_AHEAD of it is read.
+ * BOUND: as above, a lane of field 3 takes at least -2^16 per half of a group, and there are at most 2^14 groups. Each
+ * half has its own accumulators. */
+enum { ROWS_AHEAD = 8 };
 
 void FN(gemv_r2_i8)(const uint8_t *rows, size_t n_groups, const uint32_t *index, size_t n, const int8_t *q,
                     int32_t *sums)
 {
-    for (size_t i = 0; i < n; i += ROWS) {
-        const uint8_t *row[ROWS], *ahead[ROWS];
-        int32_t four[ROWS];
-        for (size_t r = 0; r < ROWS; r++) {     /* the last row stands in for those that are missing */
-            row[r] = rows + index[i + r < n ? i + r : n - 1] * n_groups * 64;
-            ahead[r] = rows + index[i + r + ROWS_AHEAD < n ? i + r + ROWS_AHEAD : n - 1] * n_groups * 64;
+    bn_ask_for(rows, n_groups, index, 0, ROWS_AHEAD, n);
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *row = rows + index[i] * n_groups * 64;
+        const uint8_t *ahead = rows + index[i + ROWS_AHEAD < n ? i + ROWS_AHEAD : n - 1] * n_groups * 64;
+        __m256i acc[HALVES][4];
+        UNROLL
+        for (size_t f = 0; f < 4; f++)
+            acc[0][f] = acc[1][f] = _mm256_setzero_si256();
+        for (size_t group = 0; group < n_groups; group++) {
+            _mm_prefetch((const char *)ahead + group * 64, _MM_HINT_T1);    /* to L2, as bn_ask_for */
+            UNROLL
+            for (size_t h = 0; h < HALVES; h++) {
+                const int8_t *at = q + group * BN_GROUP_COLS + HALF_BYTES * h;
+                __m256i values[4] = {LOAD(at), LOAD(at + 64), LOAD(at + 128), LOAD(at + 192)};
+                add_half(acc[h], LOAD(row + group * 64 + HALF_BYTES * h), values);
+            }
         }
-        _mm_storeu_si128((__m128i *)four, rows_dot(row, ahead, n_groups, q));
-        memcpy(sums + i, four, (n - i < ROWS ? n - i : ROWS) * sizeof *sums);
+        __m256i all = _mm256_add_epi32(sum_of_fields(acc[0]), sum_of_fields(acc[1]));
+        __m128i four = _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+        __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+        sums[i] = _mm_cvtsi128_si32(_mm_hadd_epi32(two, two));
     }
 }
 
-/* Cols of c2 that pass together through all strips, while the next ones are on their way.
+/* Cols of c2 that pass together through all strips, while the next ones are asked for.
  * BOUND: a lane of field 3 takes at least -2^16 per four cols. */
 enum { COLS = 32 };
 
 /* Half h of a strip is met in two passes, as 16 accumulators at once are too many: pass p takes rows 64*f + 16*m + 8*h..
- * of m = 2*p and 2*p + 1. sums[256] += n cols @ q, n a multiple of 4; asks for the strip of some of the cols `ahead`. */
-ALWAYS_INLINE void add_quarter_strip(const uint8_t *const col[COLS], const uint8_t *const ahead[COLS], size_t at,
-                                     size_t h, size_t p, size_t n, const int8_t *q, int32_t *sums)
+ * of m = 2*p and 2*p + 1. sums[256] += n cols @ q, n a multiple of 4. */
+ALWAYS_INLINE void add_quarter_strip(const uint8_t *const col[COLS], size_t at, size_t h, size_t p, size_t n,
+                                     const int8_t *q, int32_t *sums)
 {
     __m256i acc[2][4];
     UNROLL
@@ -169,7 +148,6 @@ ALWAYS_INLINE void add_quarter_strip(const uint8_t *const col[COLS], const uint8
         UNROLL
         for (size_t j = 0; j < 4; j++)
             c[j] = LOAD(col[i + j] + at + HALF_BYTES * h);
-        _mm_prefetch((const char *)ahead[i + 2 * h + p] + at, _MM_HINT_T0);
         __m256i ab = p ? _mm256_unpackhi_epi8(c[0], c[1]) : _mm256_unpacklo_epi8(c[0], c[1]);
         __m256i cd = p ? _mm256_unpackhi_epi8(c[2], c[3]) : _mm256_unpacklo_epi8(c[2], c[3]);
         mixed[0] = _mm256_unpacklo_epi16(ab, cd);
@@ -193,21 +171,22 @@ ALWAYS_INLINE void add_quarter_strip(const uint8_t *const col[COLS], const uint8
 void FN(gemv_c2_i8)(const uint8_t *cols, size_t n_strips, const uint32_t *index, const int8_t *q, size_t n,
                     int32_t *sums)
 {
+    bn_ask_for(cols, n_strips, index, 0, COLS, n);
     for (size_t first = 0; first < n; first += COLS) {
         size_t n_here = n - first < COLS ? n - first : COLS, n_fours = (n_here + 3) / 4 * 4;
-        const uint8_t *col[COLS], *ahead[COLS];
+        const uint8_t *col[COLS];
         int8_t values[COLS] = {0};
         memcpy(values, q + first, n_here);
-        for (size_t i = 0; i < COLS; i++) {     /* the last col stands in for those that are missing, times zero */
+        for (size_t i = 0; i < COLS; i++)       /* the last col stands in for those that are missing, times zero */
             col[i] = cols + index[first + i < n ? first + i : n - 1] * n_strips * 64;
-            ahead[i] = cols + index[first + COLS + i < n ? first + COLS + i : n - 1] * n_strips * 64;
-        }
         for (size_t strip = 0; strip < n_strips; strip++) {
             int32_t *out = sums + strip * BN_STRIP_ROWS;
-            add_quarter_strip(col, ahead, strip * 64, 0, 0, n_fours, values, out);
-            add_quarter_strip(col, ahead, strip * 64, 0, 1, n_fours, values, out);
-            add_quarter_strip(col, ahead, strip * 64, 1, 0, n_fours, values, out);
-            add_quarter_strip(col, ahead, strip * 64, 1, 1, n_fours, values, out);
+            size_t next = first + COLS;
+            bn_ask_for(cols, n_strips, index, next + COLS * strip / n_strips, next + COLS * (strip + 1) / n_strips, n);
+            add_quarter_strip(col, strip * 64, 0, 0, n_fours, values, out);
+            add_quarter_strip(col, strip * 64, 0, 1, n_fours, values, out);
+            add_quarter_strip(col, strip * 64, 1, 0, n_fours, values, out);
+            add_quarter_strip(col, strip * 64, 1, 1, n_fours, values, out);
         }
     }
 }
