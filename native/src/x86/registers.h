@@ -18,8 +18,16 @@ ALWAYS_INLINE int32_t bn_four(const int8_t *q)
     return four;
 }
 
-/* Asks for units first..end-1 of the n in the index, rows of r2 or cols of c2 of n_lines lines of 64 bytes each. They go
- * to the L2 cache, which can wait for several times more lines than L1, and whole, since memory likes neighbours. */
+/* Rows of r2 and cols of c2 are units of n_lines lines of 64 bytes each, n of them named by an index. They are asked for
+ * twice: early into the L2 cache, which can wait for several times more lines than L1, then from there into L1. */
+
+/* Unit i; the last one stands in for those beyond. */
+ALWAYS_INLINE const uint8_t *bn_unit(const uint8_t *units, size_t n_lines, const uint32_t *index, size_t i, size_t n)
+{
+    return units + index[i < n ? i : n - 1] * n_lines * 64;
+}
+
+/* Asks for units first..end-1, as far as they exist, into L2. */
 ALWAYS_INLINE void bn_ask_for(const uint8_t *units, size_t n_lines, const uint32_t *index, size_t first, size_t end,
                               size_t n)
 {

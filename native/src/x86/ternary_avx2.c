@@ -90,18 +90,20 @@ void bn_gemv_t2_i8__avx2(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, 
         tile_dot(tiles + i * n_blocks * BN_BLOCK_BYTES, n_blocks, q, sums + i * BN_TILE_ROWS);
 }
 
-/* Row after row of r2, each asked for while the one ROWS_AHEAD of it is read. */
-enum { ROWS_AHEAD = 8 };
+/* Row after row of r2; the one ROWS_AHEAD is asked for into L2, the one ROWS_NEAR from there into L1. */
+enum { ROWS_AHEAD = 12, ROWS_NEAR = 3 };
 
-/* One row @ q; asks for the row `ahead`. */
-ALWAYS_INLINE __m256i row_dot(const uint8_t *row, const uint8_t *ahead, size_t n_groups, const int8_t *q)
+/* One row @ q; asks for the rows `near` and `ahead`. */
+ALWAYS_INLINE __m256i row_dot(const uint8_t *row, const uint8_t *near, const uint8_t *ahead, size_t n_groups,
+                              const int8_t *q)
 {
     __m256i zero = _mm256_setzero_si256(), wide = zero;
     for (size_t first = 0; first < n_groups; first += FOLD_GROUPS) {
         size_t end = n_groups - first < FOLD_GROUPS ? n_groups : first + FOLD_GROUPS;
         half_sums acc[HALVES] = {{zero, zero}, {zero, zero}};
         for (size_t group = first; group < end; group++, q += BN_GROUP_COLS) {
-            _mm_prefetch((const char *)ahead + group * 64, _MM_HINT_T1);    /* to L2, as bn_ask_for */
+            _mm_prefetch((const char *)ahead + group * 64, _MM_HINT_T1);
+            _mm_prefetch((const char *)near + group * 64, _MM_HINT_T0);
             UNROLL
             for (size_t h = 0; h < HALVES; h++) {
                 const int8_t *at = q + HALF_BYTES * h;
@@ -119,16 +121,18 @@ void bn_gemv_r2_i8__avx2(const uint8_t *rows, size_t n_groups, const uint32_t *i
 {
     bn_ask_for(rows, n_groups, index, 0, ROWS_AHEAD, n);
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *row = rows + index[i] * n_groups * 64;
-        const uint8_t *ahead = rows + index[i + ROWS_AHEAD < n ? i + ROWS_AHEAD : n - 1] * n_groups * 64;
-        __m256i wide = row_dot(row, ahead, n_groups, q);
+        const uint8_t *row = bn_unit(rows, n_groups, index, i, n);
+        const uint8_t *near = bn_unit(rows, n_groups, index, i + ROWS_NEAR, n);
+        const uint8_t *ahead = bn_unit(rows, n_groups, index, i + ROWS_AHEAD, n);
+        __m256i wide = row_dot(row, near, ahead, n_groups, q);
         __m128i four = _mm_add_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
         __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
         sums[i] = _mm_cvtsi128_si32(_mm_hadd_epi32(two, two));
     }
 }
 
-/* COLS cols of c2 pass together through all strips, while the next ones are asked for. Two cols interleaved byte by
+/* COLS cols of c2 pass together through all strips, while the next ones are asked for
+ * into L2, and the next strip into L1. Two cols interleaved byte by
  * byte fill the lanes of 16 rows, so rows 64*f + 16*m + 8*h.. of half h of a strip are the even (or odd) half of
  * acc[m / 2][f], and fields 1 and 3 are four times too large. */
 
@@ -158,6 +162,7 @@ ALWAYS_INLINE void add_half_strip(const uint8_t *const col[COLS], size_t at, siz
     for (size_t i = 0; i < n_pairs; i++) {
         __m256i a = LOAD(col[2 * i] + at + HALF_BYTES * h), b = LOAD(col[2 * i + 1] + at + HALF_BYTES * h);
         __m256i q = _mm256_set1_epi32(pairs[i]);
+        _mm_prefetch((const char *)col[2 * i + h] + at + 64, _MM_HINT_T0);
         add_pair(acc[0], _mm256_unpacklo_epi8(a, b), q);
         add_pair(acc[1], _mm256_unpackhi_epi8(a, b), q);
     }
@@ -180,8 +185,8 @@ void bn_gemv_c2_i8__avx2(const uint8_t *cols, size_t n_strips, const uint32_t *i
         size_t n_here = n - first < COLS ? n - first : COLS;
         const uint8_t *col[COLS];
         int32_t pairs[COLS / 2];
-        for (size_t i = 0; i < COLS; i++)       /* the last col stands in for those that are missing, times zero */
-            col[i] = cols + index[first + i < n ? first + i : n - 1] * n_strips * 64;
+        for (size_t i = 0; i < COLS; i++)       /* what stands in for cols that are missing meets zeros */
+            col[i] = bn_unit(cols, n_strips, index, first + i, n);
         for (size_t i = 0; i < COLS; i += 2) {
             uint32_t even = i < n_here ? (uint8_t)q[first + i] : 0, odd = i + 1 < n_here ? (uint8_t)q[first + i + 1] : 0;
             pairs[i / 2] = (int32_t)((even | odd << 8) * 0x10001);

@@ -86,24 +86,26 @@ void bn_gemv_t2_i8__avx512icl(const uint8_t *tiles, size_t n_tiles, size_t n_blo
     }
 }
 
-/* Row after row of r2, each asked for while the one ROWS_AHEAD of it is read.
+/* Row after row of r2; the one ROWS_AHEAD is asked for into L2, the one ROWS_NEAR from there into L1.
  * BOUND: as above, a lane of field 3 takes at least -2^16 per group, and there are at most 2^14 groups. */
-enum { ROWS_AHEAD = 8 };
+enum { ROWS_AHEAD = 12, ROWS_NEAR = 3 };
 
 void bn_gemv_r2_i8__avx512icl(const uint8_t *rows, size_t n_groups, const uint32_t *index, size_t n, const int8_t *q,
                               int32_t *sums)
 {
     bn_ask_for(rows, n_groups, index, 0, ROWS_AHEAD, n);
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *row = rows + index[i] * n_groups * 64;
-        const uint8_t *ahead = rows + index[i + ROWS_AHEAD < n ? i + ROWS_AHEAD : n - 1] * n_groups * 64;
+        const uint8_t *row = bn_unit(rows, n_groups, index, i, n);
+        const uint8_t *near = bn_unit(rows, n_groups, index, i + ROWS_NEAR, n);
+        const uint8_t *ahead = bn_unit(rows, n_groups, index, i + ROWS_AHEAD, n);
         __m512i acc[4];
         UNROLL
         for (size_t f = 0; f < 4; f++)
             acc[f] = _mm512_setzero_si512();
         for (size_t group = 0; group < n_groups; group++) {
             __m512i w = _mm512_load_si512(row + group * 64);
-            _mm_prefetch((const char *)ahead + group * 64, _MM_HINT_T1);    /* to L2, as bn_ask_for */
+            _mm_prefetch((const char *)ahead + group * 64, _MM_HINT_T1);
+            _mm_prefetch((const char *)near + group * 64, _MM_HINT_T0);
             UNROLL
             for (size_t f = 0; f < 4; f++) {
                 __m512i values = _mm512_load_si512(q + group * BN_GROUP_COLS + 64 * f);
@@ -114,7 +116,8 @@ void bn_gemv_r2_i8__avx512icl(const uint8_t *rows, size_t n_groups, const uint32
     }
 }
 
-/* Cols of c2 that pass together through all strips, while the next ones are asked for.
+/* Cols of c2 that pass together through all strips, while the next ones are asked for into L2, and the next
+ * strip of these into L1.
  * BOUND: a lane of field 3 takes at least -2^16 per four cols. */
 enum { COLS = 32 };
 
@@ -141,8 +144,10 @@ static void add_strip(const uint8_t *const col[COLS], size_t at, size_t n, const
     for (size_t i = 0; i < n; i += 4) {
         __m512i bytes[4], four = _mm512_set1_epi32(bn_four(q + i)), mixed[4];
         UNROLL
-        for (size_t c = 0; c < 4; c++)
+        for (size_t c = 0; c < 4; c++) {
             bytes[c] = _mm512_load_si512(col[i + c] + at);
+            _mm_prefetch((const char *)col[i + c] + at + 64, _MM_HINT_T0);
+        }
         interleave(bytes, mixed);
         UNROLL
         for (size_t m = 0; m < 4; m++)
@@ -169,8 +174,8 @@ void bn_gemv_c2_i8__avx512icl(const uint8_t *cols, size_t n_strips, const uint32
         const uint8_t *col[COLS];
         int8_t values[COLS] = {0};
         memcpy(values, q + first, n_here);
-        for (size_t i = 0; i < COLS; i++)       /* the last col stands in for those that are missing, times zero */
-            col[i] = cols + index[first + i < n ? first + i : n - 1] * n_strips * 64;
+        for (size_t i = 0; i < COLS; i++)       /* what stands in for cols that are missing meets zeros */
+            col[i] = bn_unit(cols, n_strips, index, first + i, n);
         for (size_t strip = 0; strip < n_strips; strip++) {
             size_t next = first + COLS;
             bn_ask_for(cols, n_strips, index, next + COLS * strip / n_strips, next + COLS * (strip + 1) / n_strips, n);

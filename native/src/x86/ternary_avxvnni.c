@@ -98,24 +98,26 @@ void FN(gemv_t2_i8)(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const
     }
 }
 
-/* Row after row of r2, each asked for while the one ROWS_AHEAD of it is read.
+/* Row after row of r2; the one ROWS_AHEAD is asked for into L2, the one ROWS_NEAR from there into L1.
  * BOUND: as above, a lane of field 3 takes at least -2^16 per half of a group, and there are at most 2^14 groups. Each
  * half has its own accumulators. */
-enum { ROWS_AHEAD = 8 };
+enum { ROWS_AHEAD = 12, ROWS_NEAR = 3 };
 
 void FN(gemv_r2_i8)(const uint8_t *rows, size_t n_groups, const uint32_t *index, size_t n, const int8_t *q,
                     int32_t *sums)
 {
     bn_ask_for(rows, n_groups, index, 0, ROWS_AHEAD, n);
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *row = rows + index[i] * n_groups * 64;
-        const uint8_t *ahead = rows + index[i + ROWS_AHEAD < n ? i + ROWS_AHEAD : n - 1] * n_groups * 64;
+        const uint8_t *row = bn_unit(rows, n_groups, index, i, n);
+        const uint8_t *near = bn_unit(rows, n_groups, index, i + ROWS_NEAR, n);
+        const uint8_t *ahead = bn_unit(rows, n_groups, index, i + ROWS_AHEAD, n);
         __m256i acc[HALVES][4];
         UNROLL
         for (size_t f = 0; f < 4; f++)
             acc[0][f] = acc[1][f] = _mm256_setzero_si256();
         for (size_t group = 0; group < n_groups; group++) {
-            _mm_prefetch((const char *)ahead + group * 64, _MM_HINT_T1);    /* to L2, as bn_ask_for */
+            _mm_prefetch((const char *)ahead + group * 64, _MM_HINT_T1);
+            _mm_prefetch((const char *)near + group * 64, _MM_HINT_T0);
             UNROLL
             for (size_t h = 0; h < HALVES; h++) {
                 const int8_t *at = q + group * BN_GROUP_COLS + HALF_BYTES * h;
@@ -130,7 +132,8 @@ void FN(gemv_r2_i8)(const uint8_t *rows, size_t n_groups, const uint32_t *index,
     }
 }
 
-/* Cols of c2 that pass together through all strips, while the next ones are asked for.
+/* Cols of c2 that pass together through all strips, while the next ones are asked for into L2, and the next
+ * strip of these into L1.
  * BOUND: a lane of field 3 takes at least -2^16 per four cols. */
 enum { COLS = 32 };
 
@@ -148,6 +151,7 @@ ALWAYS_INLINE void add_quarter_strip(const uint8_t *const col[COLS], size_t at, 
         UNROLL
         for (size_t j = 0; j < 4; j++)
             c[j] = LOAD(col[i + j] + at + HALF_BYTES * h);
+        _mm_prefetch((const char *)col[i + 2 * h + p] + at + 64, _MM_HINT_T0);
         __m256i ab = p ? _mm256_unpackhi_epi8(c[0], c[1]) : _mm256_unpacklo_epi8(c[0], c[1]);
         __m256i cd = p ? _mm256_unpackhi_epi8(c[2], c[3]) : _mm256_unpacklo_epi8(c[2], c[3]);
         mixed[0] = _mm256_unpacklo_epi16(ab, cd);
@@ -177,8 +181,8 @@ void FN(gemv_c2_i8)(const uint8_t *cols, size_t n_strips, const uint32_t *index,
         const uint8_t *col[COLS];
         int8_t values[COLS] = {0};
         memcpy(values, q + first, n_here);
-        for (size_t i = 0; i < COLS; i++)       /* the last col stands in for those that are missing, times zero */
-            col[i] = cols + index[first + i < n ? first + i : n - 1] * n_strips * 64;
+        for (size_t i = 0; i < COLS; i++)       /* what stands in for cols that are missing meets zeros */
+            col[i] = bn_unit(cols, n_strips, index, first + i, n);
         for (size_t strip = 0; strip < n_strips; strip++) {
             int32_t *out = sums + strip * BN_STRIP_ROWS;
             size_t next = first + COLS;
