@@ -100,7 +100,7 @@ typedef enum {
     BN_OP_ROPE = 4,       /* rotates the heads of in (queries) and in2 (keys) in place */
     BN_OP_KV_STORE = 5,   /* keys in, values in2 -> cache of `layer` at pos.. */
     BN_OP_ATTENTION = 6,  /* out[t] = softmax(scale * in[t] . keys) . values, causal, grouped heads */
-    BN_OP_GATED_MATMUL = 7,   /* out[t] = act(in2[t]) * (mat @ in[t]); out may be in2; one matrix */
+    BN_OP_GATED_MATMUL = 7,   /* out[t] = act(in2[t]) * (mat @ in[t]); one matrix; out is not in2 */
     BN_OP_HEAD = 8        /* logits[t] = dense @ in[t], for the tokens the caller asks for */
 } bn_op_kind;
 

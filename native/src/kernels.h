@@ -37,7 +37,8 @@ enum {
     BN_BLOCK_BYTES = 64,
     BN_GROUP_COLS = 256,    /* of a row of r2 */
     BN_STRIP_ROWS = 256,    /* of a col of c2 */
-    BN_GEMM_TILES = 2       /* most tiles of one panel */
+    BN_GEMM_TILES = 2,      /* most tiles of one panel */
+    BN_AHEAD = 64           /* entries of an index that only say what will be wanted next */
 };
 
 typedef struct bn_kernels {
@@ -45,11 +46,13 @@ typedef struct bn_kernels {
      * q: int8 [16*n_blocks], any value -128..127. n_tiles >= 0, n_blocks <= 2^18 (tmat.c sees to it). */
     void (*gemv_t2_i8)(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const int8_t *q, int32_t *sums);
 
-    /* r2: sums[i] = sum over cols of code * q of row index[i], i < n; rows of n_groups groups, at most 2^14. */
+    /* r2: sums[i] = sum over cols of code * q of row index[i], i < n; rows of n_groups groups, at most 2^14.
+     * index[n..n+BN_AHEAD-1] are rows too, likely the next ones to be wanted: memory may be asked for them. */
     void (*gemv_r2_i8)(const uint8_t *rows, size_t n_groups, const uint32_t *index, size_t n, const int8_t *q,
                        int32_t *sums);
 
-    /* c2: sums[256*n_strips] += sum over i < n of code * q[i] of col index[i]. q: any n values, no zeros follow. */
+    /* c2: sums[256*n_strips] += sum over i < n of code * q[i] of col index[i]. q: any n values, no zeros follow.
+     * index[n..n+BN_AHEAD-1] as above. */
     void (*gemv_c2_i8)(const uint8_t *cols, size_t n_strips, const uint32_t *index, const int8_t *q, size_t n,
                        int32_t *sums);
 
@@ -66,6 +69,11 @@ typedef struct bn_kernels {
      * q_stride bytes apart and start at the panel's first col. n_blocks blocks of 16 cols; n_tokens >= 0. */
     void (*gemm_panel_i8)(const uint8_t *panel, size_t n_tiles, size_t n_blocks, const int8_t *q, size_t q_stride,
                           size_t n_tokens, int add, int32_t *sums);
+
+    /* Writes first + i for every i < n with x[i] > 0 (or q[i] != 0), ascending, and returns how many. index has room for
+     * n + 16: what follows the last one is anything. */
+    size_t (*live_f32)(const float *x, size_t n, uint32_t first, uint32_t *index);
+    size_t (*live_i8)(const int8_t *q, size_t n, uint32_t first, uint32_t *index);
 
     /* y[n] = w * (x * (1 / sqrt(mean(x^2) + eps))); y may be x. */
     void (*rmsnorm_f32)(const float *x, const float *w, size_t n, float eps, float *y);

@@ -8,18 +8,43 @@
 
 #include "bitnet.h"
 
-void *bn_os_pages_alloc(size_t n_bytes, int huge)
+static uint8_t *map(size_t n_bytes)
 {
     void *pages = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == MAP_FAILED)
+    return pages == MAP_FAILED ? NULL : pages;
+}
+
+#if defined(MADV_HUGEPAGE)
+enum { HUGE_PAGE = 1 << 21 };       /* where they are larger, nothing is lost but the wish */
+
+/* Starts at a multiple of a huge page: only whole ones inside the range can be huge. */
+static uint8_t *map_huge(size_t n_bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (n_bytes + page - 1) / page * page;
+    uint8_t *pages = map(whole + HUGE_PAGE);
+    if (!pages)
+        return NULL;
+    size_t before = (HUGE_PAGE - (uintptr_t)pages % HUGE_PAGE) % HUGE_PAGE, behind = HUGE_PAGE - before;
+    if (before > 0)
+        munmap(pages, before);
+    if (behind > 0)
+        munmap(pages + before + whole, behind);
+    madvise(pages + before, whole, MADV_HUGEPAGE);      /* a wish: without huge pages everything still works */
+    return pages + before;
+}
+#endif
+
+void *bn_os_pages_alloc(size_t n_bytes, int huge)
+{
+    if (n_bytes > SIZE_MAX / 2)
         return NULL;
 #if defined(MADV_HUGEPAGE)
-    if (huge)
-        madvise(pages, n_bytes, MADV_HUGEPAGE);     /* a wish: without huge pages everything still works */
+    if (huge && n_bytes >= HUGE_PAGE)
+        return map_huge(n_bytes);
 #else
     (void)huge;
 #endif
-    return pages;
+    return map(n_bytes);
 }
 
 void bn_os_pages_free(void *pages, size_t n_bytes)

@@ -79,7 +79,7 @@ static int op_is_valid(const bn_plan *plan, const bn_op *op)
     case BN_OP_MATMUL: return matmul_is_valid(plan, op);
     case BN_OP_GATED_MATMUL:
         return op->n_mats == 1 && !op->add && matmul_is_valid(plan, op) &&
-               is_f32(plan, op->in2, (int64_t)op->mat[0]->rows) &&
+               is_f32(plan, op->in2, (int64_t)op->mat[0]->rows) && op->in2 != op->out[0] &&
                (op->act == BN_ACT_RELU2 || op->act == BN_ACT_SILU);
     case BN_OP_ROPE:
         return heads_are_valid(op) && is_f32(plan, op->in, queries) && is_f32(plan, op->in2, keys) && op->n_rot > 0 &&
@@ -225,12 +225,13 @@ static void play_op(const bn_run *run, const bn_op *op, uint8_t *scratch)
 
 static void play(void *arg, int32_t thread)
 {
-    const bn_run *run = arg;
-    bn_plan *plan = run->plan;
+    bn_run run = *(const bn_run *)arg;
+    bn_plan *plan = run.plan;
     uint8_t *scratch = plan->scratch + (size_t)thread * plan->scratch_bytes;
     uint64_t before = thread == 0 ? bn_os_now_ns() : 0;
-    for (size_t i = run->first; i < run->end; i++) {
-        play_op(run, &plan->ops[i], scratch);
+    run.thread = thread;
+    for (size_t i = run.first; i < run.end; i++) {
+        play_op(&run, &plan->ops[i], scratch);
         bn_pool_barrier(plan->ctx->pool);
         if (thread == 0) {
             uint64_t now = bn_os_now_ns();
@@ -267,7 +268,7 @@ bn_status bn_plan_run(bn_plan *plan, bn_kv *kv, const int32_t *tokens, size_t n_
         return BN_ERR_ARG;
     if (!bn_pool_is_alive(plan->ctx->pool))
         return BN_ERR_THREAD;
-    bn_run run = {plan, kv, tokens, n_tokens, pos, first, end, logits, n_logits};
+    bn_run run = {plan, kv, tokens, n_tokens, pos, first, end, logits, n_logits, 0};
     if (!run_is_valid(&run))
         return BN_ERR_ARG;
     bn_pool_run(plan->ctx->pool, play, &run);

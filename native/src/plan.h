@@ -29,7 +29,7 @@ struct bn_plan {
     uint64_t *times;
 };
 
-/* One call of bn_plan_run, shared by all threads and not written by them. */
+/* One call of bn_plan_run as one thread sees it. */
 typedef struct {
     bn_plan *plan;
     bn_kv *kv;
@@ -38,6 +38,7 @@ typedef struct {
     size_t first, end;
     float *logits;
     size_t n_logits;
+    int32_t thread;
 } bn_run;
 
 /* Each plays the calling thread's share of one op; pieces of work come from bn_pool_next. */
@@ -60,10 +61,10 @@ static inline float *bn_row(const bn_run *run, int32_t buf, size_t t)
     return view->f32 + t * view->stride;
 }
 
-/* The next of n pieces of the current op for the calling thread, or -1. */
+/* The next of n pieces of the current op for this thread, or -1. */
 static inline int64_t bn_next(const bn_run *run, size_t n)
 {
-    return bn_pool_next(run->plan->ctx->pool, (int64_t)n);
+    return bn_pool_next(run->plan->ctx->pool, run->thread, (int64_t)n);
 }
 
 #endif

@@ -5,7 +5,9 @@
  * thread may need this very core. How long spinning pays is learned: a barrier that ended in sleep halves the limit, one
  * that spinning got over doubles it. So a machine with more threads than free cores soon sleeps at once.
  *
- * The counters lie on cache lines of their own: pieces are drawn while others spin on the phase. */
+ * Every thread has a run of the pieces of its own, so that it walks through memory in one line, and takes from the runs of
+ * others when its own is done. The counters lie on cache lines of their own: pieces are drawn while others spin on the
+ * phase. */
 #include "pool.h"
 
 #include <pthread.h>
@@ -26,10 +28,17 @@ typedef struct {
     pthread_t handle;
 } worker;
 
+/* How many pieces of a thread's run are handed out. */
+typedef struct {
+    _Atomic int64_t taken;
+    char pad[CACHE_LINE - sizeof(_Atomic int64_t)];
+} run_counter;
+
 struct bn_pool {
     int32_t n_threads;
     pid_t owner;                /* the process whose threads the workers are */
     worker *workers;            /* n_threads - 1 */
+    run_counter *runs;          /* n_threads */
     pthread_mutex_t mutex;      /* of the sleepers */
     pthread_cond_t moved;       /* phase has moved on */
     void (*fn)(void *arg, int32_t thread);      /* NULL: workers leave. Written between runs, published by phase */
@@ -42,8 +51,6 @@ struct bn_pool {
     char pad1[CACHE_LINE];
     atomic_int arrived;         /* threads that stand at the current barrier */
     char pad2[CACHE_LINE];
-    _Atomic int64_t next;       /* piece to hand out */
-    char pad3[CACHE_LINE];
 };
 
 /* Tells the core that this is a spin loop: saves power and leaves the units to a hyper-thread. */
@@ -82,10 +89,11 @@ static void park(bn_pool *pool, unsigned old)
     pthread_mutex_unlock(&pool->mutex);
 }
 
-/* Begins the next step: pieces from 0, then everybody who waits goes on. */
+/* Begins the next step: no piece is taken, then everybody who waits goes on. */
 static void move_on(bn_pool *pool, unsigned phase)
 {
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+    for (int32_t thread = 0; thread < pool->n_threads; thread++)
+        atomic_store_explicit(&pool->runs[thread].taken, 0, memory_order_relaxed);
     atomic_exchange_explicit(&pool->phase, phase, memory_order_seq_cst);
     if (atomic_load_explicit(&pool->sleepers, memory_order_seq_cst) > 0) {
         pthread_mutex_lock(&pool->mutex);       /* a sleeper is now either waiting or has yet to look at the phase */
@@ -152,6 +160,7 @@ static void stop(bn_pool *pool, int32_t n_workers)
     pthread_cond_destroy(&pool->moved);
     pthread_mutex_destroy(&pool->mutex);
     free(pool->workers);
+    free(pool->runs);
     free(pool);
 }
 
@@ -162,25 +171,26 @@ bn_status bn_pool_create(int32_t n_threads, bn_pool **out)
     *out = NULL;
     bn_pool *pool = calloc(1, sizeof *pool);
     worker *workers = calloc((size_t)n_threads, sizeof *workers);
-    if (!pool || !workers || pthread_mutex_init(&pool->mutex, NULL) != 0) {
+    run_counter *runs = calloc((size_t)n_threads, sizeof *runs);
+    int n_made = 0;
+    if (pool && workers && runs && pthread_mutex_init(&pool->mutex, NULL) == 0)
+        n_made = 1 + (pthread_cond_init(&pool->moved, NULL) == 0);
+    if (n_made < 2) {
+        if (n_made == 1)
+            pthread_mutex_destroy(&pool->mutex);
         free(workers);
-        free(pool);
-        return BN_ERR_NOMEM;
-    }
-    if (pthread_cond_init(&pool->moved, NULL) != 0) {
-        pthread_mutex_destroy(&pool->mutex);
-        free(workers);
+        free(runs);
         free(pool);
         return BN_ERR_NOMEM;
     }
     pool->n_threads = n_threads;
     pool->owner = getpid();
     pool->workers = workers;
+    pool->runs = runs;
     atomic_init(&pool->phase, 0);
     atomic_init(&pool->sleepers, 0);
     atomic_init(&pool->spin_limit, SPIN_MAX);
     atomic_init(&pool->arrived, 0);
-    atomic_init(&pool->next, 0);
     for (int32_t i = 0; i < n_threads - 1; i++) {
         workers[i].pool = pool;
         workers[i].thread = i + 1;
@@ -201,6 +211,7 @@ void bn_pool_free(bn_pool *pool)
         stop(pool, pool->n_threads - 1);
     } else {                    /* a forked child: the workers stayed behind, and may have held the mutex */
         free(pool->workers);
+        free(pool->runs);
         free(pool);
     }
 }
@@ -231,18 +242,29 @@ void bn_pool_barrier(bn_pool *pool)
     if (pool->n_threads > 1)
         arrive(pool);
     else
-        atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+        atomic_store_explicit(&pool->runs[0].taken, 0, memory_order_relaxed);
 }
 
-/* Relaxed: a piece carries no data; the barriers around the step order what the pieces touch. */
-int64_t bn_pool_next(bn_pool *pool, int64_t n)
+/* The next piece of `owner`'s run of the n pieces, or -1. Relaxed: a piece carries no data; the barriers around the step
+ * order what the pieces touch. A look before the addition keeps done runs from being written to. */
+static int64_t take(bn_pool *pool, int64_t owner, int64_t n)
 {
-    int64_t piece;
-    if (pool->n_threads > 1) {
-        piece = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-    } else {
-        piece = atomic_load_explicit(&pool->next, memory_order_relaxed);
-        atomic_store_explicit(&pool->next, piece + 1, memory_order_relaxed);
-    }
-    return piece < n ? piece : -1;
+    _Atomic int64_t *taken = &pool->runs[owner].taken;
+    int64_t first = owner * n / pool->n_threads, end = (owner + 1) * n / pool->n_threads;
+    int64_t piece = first + atomic_load_explicit(taken, memory_order_relaxed);
+    if (piece >= end)
+        return -1;
+    if (pool->n_threads > 1)
+        piece = first + atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
+    else
+        atomic_store_explicit(taken, piece + 1, memory_order_relaxed);
+    return piece < end ? piece : -1;
+}
+
+int64_t bn_pool_next(bn_pool *pool, int32_t thread, int64_t n)
+{
+    int64_t piece = take(pool, thread, n);
+    for (int32_t i = 1; piece < 0 && i < pool->n_threads; i++)
+        piece = take(pool, (thread + i) % pool->n_threads, n);
+    return piece;
 }

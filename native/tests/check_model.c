@@ -11,7 +11,7 @@ const bn_buf BUFS[N_BUFS] = {
     [X] = {BN_BUF_F32, HIDDEN}, [XQ] = {BN_BUF_I8, HIDDEN},   [Q] = {BN_BUF_F32, HEADS * HEAD_DIM},
     [K] = {BN_BUF_F32, KEYS},   [V] = {BN_BUF_F32, KEYS},     [ATT] = {BN_BUF_F32, HEADS * HEAD_DIM},
     [ATTQ] = {BN_BUF_I8, HEADS * HEAD_DIM},                   [GATE] = {BN_BUF_F32, FF},
-    [FFQ] = {BN_BUF_I8, FF}};
+    [FFN] = {BN_BUF_F32, FF},   [FFQ] = {BN_BUF_I8, FF}};
 
 /* Rows and cols of the seven matrices of a layer: q, k, v, output, gate, up, down. */
 static const size_t SHAPES[7][2] = {{HEADS * HEAD_DIM, HIDDEN}, {KEYS, HIDDEN}, {KEYS, HIDDEN},
@@ -110,11 +110,11 @@ static size_t list_layer(const family *f, int32_t layer, bn_tmat *const *mats, b
     ops[n++] = matmul_of(ATTQ, 1, mats + 3, X, -1, -1);
     ops[n++] = quant_of(X, XQ, 1);
     ops[n++] = matmul_of(XQ, 1, mats + 4, GATE, -1, -1);
-    ops[n] = matmul_of(XQ, 1, mats + 5, GATE, -1, -1);
+    ops[n] = matmul_of(XQ, 1, mats + 5, FFN, -1, -1);
     ops[n].kind = BN_OP_GATED_MATMUL;
     ops[n].in2 = GATE;
     ops[n++].act = f->act;
-    ops[n++] = quant_of(GATE, FFQ, f->sub_norms);
+    ops[n++] = quant_of(FFN, FFQ, f->sub_norms);
     ops[n++] = matmul_of(FFQ, 1, mats + 6, X, -1, -1);
     return n;
 }

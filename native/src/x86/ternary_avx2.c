@@ -90,11 +90,13 @@ void bn_gemv_t2_i8__avx2(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, 
         tile_dot(tiles + i * n_blocks * BN_BLOCK_BYTES, n_blocks, q, sums + i * BN_TILE_ROWS);
 }
 
-/* Row after row of r2; the one ROWS_AHEAD is asked for into L2, the one ROWS_NEAR from there into L1. */
-enum { ROWS_AHEAD = 12, ROWS_NEAR = 3 };
+/* A row of r2 is read from end to end, then the next one: many lines at once are on their way to the L2 cache only. From
+ * there the row after the next is asked for. */
+enum { ROWS_FAR = 16, ROWS_NEAR = 2 };
+_Static_assert((int)ROWS_FAR <= (int)BN_AHEAD && (int)COLS <= (int)BN_AHEAD, "the index goes that far");
 
-/* One row @ q; asks for the rows `near` and `ahead`. */
-ALWAYS_INLINE __m256i row_dot(const uint8_t *row, const uint8_t *near, const uint8_t *ahead, size_t n_groups,
+/* One row @ q; asks for the rows `near` and `far`. */
+ALWAYS_INLINE __m256i row_dot(const uint8_t *row, const uint8_t *near, const uint8_t *far, size_t n_groups,
                               const int8_t *q)
 {
     __m256i zero = _mm256_setzero_si256(), wide = zero;
@@ -102,7 +104,7 @@ ALWAYS_INLINE __m256i row_dot(const uint8_t *row, const uint8_t *near, const uin
         size_t end = n_groups - first < FOLD_GROUPS ? n_groups : first + FOLD_GROUPS;
         half_sums acc[HALVES] = {{zero, zero}, {zero, zero}};
         for (size_t group = first; group < end; group++, q += BN_GROUP_COLS) {
-            _mm_prefetch((const char *)ahead + group * 64, _MM_HINT_T1);
+            _mm_prefetch((const char *)far + group * 64, _MM_HINT_T1);
             _mm_prefetch((const char *)near + group * 64, _MM_HINT_T0);
             UNROLL
             for (size_t h = 0; h < HALVES; h++) {
@@ -119,22 +121,20 @@ ALWAYS_INLINE __m256i row_dot(const uint8_t *row, const uint8_t *near, const uin
 void bn_gemv_r2_i8__avx2(const uint8_t *rows, size_t n_groups, const uint32_t *index, size_t n, const int8_t *q,
                          int32_t *sums)
 {
-    bn_ask_for(rows, n_groups, index, 0, ROWS_AHEAD, n);
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *row = bn_unit(rows, n_groups, index, i, n);
-        const uint8_t *near = bn_unit(rows, n_groups, index, i + ROWS_NEAR, n);
-        const uint8_t *ahead = bn_unit(rows, n_groups, index, i + ROWS_AHEAD, n);
-        __m256i wide = row_dot(row, near, ahead, n_groups, q);
+        const uint8_t *row = rows + index[i] * n_groups * 64;
+        const uint8_t *near = rows + index[i + ROWS_NEAR] * n_groups * 64;
+        const uint8_t *far = rows + index[i + ROWS_FAR] * n_groups * 64;
+        __m256i wide = row_dot(row, near, far, n_groups, q);
         __m128i four = _mm_add_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
         __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
         sums[i] = _mm_cvtsi128_si32(_mm_hadd_epi32(two, two));
     }
 }
 
-/* COLS cols of c2 pass together through all strips, while the next ones are asked for
- * into L2, and the next strip into L1. Two cols interleaved byte by
- * byte fill the lanes of 16 rows, so rows 64*f + 16*m + 8*h.. of half h of a strip are the even (or odd) half of
- * acc[m / 2][f], and fields 1 and 3 are four times too large. */
+/* COLS cols of c2 pass together through all strips, while the next ones are on their way to the L2 cache.
+ * Two cols interleaved byte by byte fill the lanes of 16 rows: rows 64*f + 32*i + 8*h.. of half h of a strip are the low
+ * halves of the 128-bit lanes of acc[i][f], the rows 16 further their high halves. Fields 1 and 3 are times four. */
 
 /* acc[f] += field f of two cols in 16 rows */
 ALWAYS_INLINE void add_pair(__m256i acc[4], __m256i w, __m256i q)
@@ -151,9 +151,10 @@ ALWAYS_INLINE void add_to(int32_t *sums, __m256i more)
     _mm256_storeu_si256((__m256i *)sums, _mm256_add_epi32(more, _mm256_loadu_si256((const __m256i *)sums)));
 }
 
-/* sums[256] += half h of a strip of n_pairs pairs of cols @ pairs. */
-ALWAYS_INLINE void add_half_strip(const uint8_t *const col[COLS], size_t at, size_t h, size_t n_pairs,
-                                  const int32_t *pairs, int32_t *sums)
+/* sums[256] += half h of a strip of n_pairs pairs of cols @ pairs; asks for the next strip of every other col, and for
+ * this one of those `ahead`. */
+ALWAYS_INLINE void add_half_strip(const uint8_t *const col[COLS], const uint8_t *const ahead[COLS], size_t at, size_t h,
+                                  size_t n_pairs, const int32_t *pairs, int32_t *sums)
 {
     __m256i acc[2][4];
     UNROLL
@@ -162,6 +163,7 @@ ALWAYS_INLINE void add_half_strip(const uint8_t *const col[COLS], size_t at, siz
     for (size_t i = 0; i < n_pairs; i++) {
         __m256i a = LOAD(col[2 * i] + at + HALF_BYTES * h), b = LOAD(col[2 * i + 1] + at + HALF_BYTES * h);
         __m256i q = _mm256_set1_epi32(pairs[i]);
+        _mm_prefetch((const char *)ahead[2 * i + h] + at, _MM_HINT_T1);
         _mm_prefetch((const char *)col[2 * i + h] + at + 64, _MM_HINT_T0);
         add_pair(acc[0], _mm256_unpacklo_epi8(a, b), q);
         add_pair(acc[1], _mm256_unpackhi_epi8(a, b), q);
@@ -180,23 +182,24 @@ ALWAYS_INLINE void add_half_strip(const uint8_t *const col[COLS], size_t at, siz
 void bn_gemv_c2_i8__avx2(const uint8_t *cols, size_t n_strips, const uint32_t *index, const int8_t *q, size_t n,
                          int32_t *sums)
 {
-    bn_ask_for(cols, n_strips, index, 0, COLS, n);
     for (size_t first = 0; first < n; first += COLS) {
         size_t n_here = n - first < COLS ? n - first : COLS;
-        const uint8_t *col[COLS];
+        const uint8_t *col[COLS], *ahead[COLS];
         int32_t pairs[COLS / 2];
-        for (size_t i = 0; i < COLS; i++)       /* what stands in for cols that are missing meets zeros */
-            col[i] = bn_unit(cols, n_strips, index, first + i, n);
+        for (size_t i = 0; i < n_here; i++) {
+            col[i] = cols + index[first + i] * n_strips * 64;
+            ahead[i] = cols + index[first + n_here + i] * n_strips * 64;
+        }
+        if (n_here % 2)                         /* a missing one: the last col times zero */
+            col[n_here] = ahead[n_here] = col[n_here - 1];
         for (size_t i = 0; i < COLS; i += 2) {
             uint32_t even = i < n_here ? (uint8_t)q[first + i] : 0, odd = i + 1 < n_here ? (uint8_t)q[first + i + 1] : 0;
             pairs[i / 2] = (int32_t)((even | odd << 8) * 0x10001);
         }
         for (size_t strip = 0; strip < n_strips; strip++) {
             int32_t *out = sums + strip * BN_STRIP_ROWS;
-            size_t next = first + COLS;
-            bn_ask_for(cols, n_strips, index, next + COLS * strip / n_strips, next + COLS * (strip + 1) / n_strips, n);
-            add_half_strip(col, strip * 64, 0, (n_here + 1) / 2, pairs, out);
-            add_half_strip(col, strip * 64, 1, (n_here + 1) / 2, pairs, out);
+            add_half_strip(col, ahead, strip * 64, 0, (n_here + 1) / 2, pairs, out);
+            add_half_strip(col, ahead, strip * 64, 1, (n_here + 1) / 2, pairs, out);
         }
     }
 }

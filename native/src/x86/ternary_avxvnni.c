@@ -98,25 +98,26 @@ void FN(gemv_t2_i8)(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const
     }
 }
 
-/* Row after row of r2; the one ROWS_AHEAD is asked for into L2, the one ROWS_NEAR from there into L1.
+/* A row of r2 is read from end to end, then the next one: many lines at once are on their way to the L2 cache only. From
+ * there the row after the next is asked for.
  * BOUND: as above, a lane of field 3 takes at least -2^16 per half of a group, and there are at most 2^14 groups. Each
  * half has its own accumulators. */
-enum { ROWS_AHEAD = 12, ROWS_NEAR = 3 };
+enum { ROWS_FAR = 16, ROWS_NEAR = 2 };
+_Static_assert((int)ROWS_FAR <= (int)BN_AHEAD, "the index goes that far");
 
 void FN(gemv_r2_i8)(const uint8_t *rows, size_t n_groups, const uint32_t *index, size_t n, const int8_t *q,
                     int32_t *sums)
 {
-    bn_ask_for(rows, n_groups, index, 0, ROWS_AHEAD, n);
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *row = bn_unit(rows, n_groups, index, i, n);
-        const uint8_t *near = bn_unit(rows, n_groups, index, i + ROWS_NEAR, n);
-        const uint8_t *ahead = bn_unit(rows, n_groups, index, i + ROWS_AHEAD, n);
+        const uint8_t *row = rows + index[i] * n_groups * 64;
+        const uint8_t *near = rows + index[i + ROWS_NEAR] * n_groups * 64;
+        const uint8_t *far = rows + index[i + ROWS_FAR] * n_groups * 64;
         __m256i acc[HALVES][4];
         UNROLL
         for (size_t f = 0; f < 4; f++)
             acc[0][f] = acc[1][f] = _mm256_setzero_si256();
         for (size_t group = 0; group < n_groups; group++) {
-            _mm_prefetch((const char *)ahead + group * 64, _MM_HINT_T1);
+            _mm_prefetch((const char *)far + group * 64, _MM_HINT_T1);
             _mm_prefetch((const char *)near + group * 64, _MM_HINT_T0);
             UNROLL
             for (size_t h = 0; h < HALVES; h++) {
@@ -132,15 +133,16 @@ void FN(gemv_r2_i8)(const uint8_t *rows, size_t n_groups, const uint32_t *index,
     }
 }
 
-/* Cols of c2 that pass together through all strips, while the next ones are asked for into L2, and the next
- * strip of these into L1.
+/* Cols of c2 that pass together through all strips, while the next ones are on their way to the L2 cache.
  * BOUND: a lane of field 3 takes at least -2^16 per four cols. */
-enum { COLS = 32 };
+enum { COLS = 64 };
+_Static_assert((int)COLS <= (int)BN_AHEAD, "the index goes that far");
 
 /* Half h of a strip is met in two passes, as 16 accumulators at once are too many: pass p takes rows 64*f + 16*m + 8*h..
- * of m = 2*p and 2*p + 1. sums[256] += n cols @ q, n a multiple of 4. */
-ALWAYS_INLINE void add_quarter_strip(const uint8_t *const col[COLS], size_t at, size_t h, size_t p, size_t n,
-                                     const int8_t *q, int32_t *sums)
+ * of m = 2*p and 2*p + 1. sums[256] += n cols @ q, n a multiple of 4; asks for the next strip of every fourth col, and for
+ * this one of those `ahead`. */
+ALWAYS_INLINE void add_quarter_strip(const uint8_t *const col[COLS], const uint8_t *const ahead[COLS], size_t at,
+                                     size_t h, size_t p, size_t n, const int8_t *q, int32_t *sums)
 {
     __m256i acc[2][4];
     UNROLL
@@ -151,6 +153,7 @@ ALWAYS_INLINE void add_quarter_strip(const uint8_t *const col[COLS], size_t at, 
         UNROLL
         for (size_t j = 0; j < 4; j++)
             c[j] = LOAD(col[i + j] + at + HALF_BYTES * h);
+        _mm_prefetch((const char *)ahead[i + 2 * h + p] + at, _MM_HINT_T1);
         _mm_prefetch((const char *)col[i + 2 * h + p] + at + 64, _MM_HINT_T0);
         __m256i ab = p ? _mm256_unpackhi_epi8(c[0], c[1]) : _mm256_unpacklo_epi8(c[0], c[1]);
         __m256i cd = p ? _mm256_unpackhi_epi8(c[2], c[3]) : _mm256_unpacklo_epi8(c[2], c[3]);
@@ -175,22 +178,23 @@ ALWAYS_INLINE void add_quarter_strip(const uint8_t *const col[COLS], size_t at, 
 void FN(gemv_c2_i8)(const uint8_t *cols, size_t n_strips, const uint32_t *index, const int8_t *q, size_t n,
                     int32_t *sums)
 {
-    bn_ask_for(cols, n_strips, index, 0, COLS, n);
     for (size_t first = 0; first < n; first += COLS) {
         size_t n_here = n - first < COLS ? n - first : COLS, n_fours = (n_here + 3) / 4 * 4;
-        const uint8_t *col[COLS];
+        const uint8_t *col[COLS], *ahead[COLS];
         int8_t values[COLS] = {0};
         memcpy(values, q + first, n_here);
-        for (size_t i = 0; i < COLS; i++)       /* what stands in for cols that are missing meets zeros */
-            col[i] = bn_unit(cols, n_strips, index, first + i, n);
+        for (size_t i = 0; i < n_here; i++) {
+            col[i] = cols + index[first + i] * n_strips * 64;
+            ahead[i] = cols + index[first + n_here + i] * n_strips * 64;
+        }
+        for (size_t i = n_here; i < n_fours; i++)       /* missing ones: the last col times zero */
+            col[i] = ahead[i] = col[n_here - 1];
         for (size_t strip = 0; strip < n_strips; strip++) {
             int32_t *out = sums + strip * BN_STRIP_ROWS;
-            size_t next = first + COLS;
-            bn_ask_for(cols, n_strips, index, next + COLS * strip / n_strips, next + COLS * (strip + 1) / n_strips, n);
-            add_quarter_strip(col, strip * 64, 0, 0, n_fours, values, out);
-            add_quarter_strip(col, strip * 64, 0, 1, n_fours, values, out);
-            add_quarter_strip(col, strip * 64, 1, 0, n_fours, values, out);
-            add_quarter_strip(col, strip * 64, 1, 1, n_fours, values, out);
+            add_quarter_strip(col, ahead, strip * 64, 0, 0, n_fours, values, out);
+            add_quarter_strip(col, ahead, strip * 64, 0, 1, n_fours, values, out);
+            add_quarter_strip(col, ahead, strip * 64, 1, 0, n_fours, values, out);
+            add_quarter_strip(col, ahead, strip * 64, 1, 1, n_fours, values, out);
         }
     }
 }
