@@ -2,25 +2,26 @@
  *
  * Leans on VPMADDUBSW (32 products uint8 x int8, added in pairs to int16; latency 3-5, two a cycle on Zen 2 and later,
  * ports 0 and 1 on Intel), VPMADDWD by ones (pairs of int16 to int32) and VPBROADCASTD of four activations from memory.
- * In t2 and the panel a register holds 8 rows, 4 products each; in c2 16 rows, 2 products each; in r2 32 cols of a row. */
+ * In t2 and the panel a register holds 8 rows, 4 products each, in c2 16 rows, 2 products each, and in r2 32 cols of a
+ * row. */
 #include <immintrin.h>
 
 #include "../kernels.h"
 #include "registers.h"
 
 /* BOUND: a lane of VPMADDUBSW is two products of code 0..2 and q -128..127: 508 at most, -512 at least; it never
- * saturates. One token reads fields 1 and 3 as codes 0, 4, 8, which saves their shift, and adds fields 1 and 3 of t2 and
- * r2 up in one lane: 2 * 4 * 508 per register of weights: 8 registers, which are 8 blocks of t2 or 4 groups of r2, give
- * 32512 and -32768. A lane of c2 holds one field, 4 * 508 per two cols: 32 cols give the same. A lane of the panel takes
- * 4 * 508 per block: 16 blocks give the same again. */
-enum { HIGHEST = 2 * 2 * 127, LOWEST = 2 * 2 * -128, FOLD_BLOCKS = 8, FOLD_GROUPS = 4, COLS = 32, PANEL_FOLD_BLOCKS = 16 };
-_Static_assert(FOLD_BLOCKS * 2 * 4 * HIGHEST <= INT16_MAX && FOLD_BLOCKS * 2 * 4 * LOWEST >= INT16_MIN,
-               "sums of fields 1 and 3 of t2 fit int16");
+ * saturates. One token reads fields 1 and 3 as codes 0, 4, 8, which saves their shift. In t2 and r2 a lane takes both
+ * of them, 2 * 4 * 508, per block or group: 8 of these give 32512 and -32768. In c2 a lane takes one field, 4 * 508,
+ * per two cols: 32 cols give the same. In the panel a lane takes 4 * 508 per block: 16 blocks give the same again. */
+enum { HIGHEST = 2 * 2 * 127, LOWEST = 2 * 2 * -128, FOLD = 8, COLS = 32, PANEL_FOLD_BLOCKS = 16 };
+_Static_assert(FOLD * 2 * 4 * HIGHEST <= INT16_MAX, "positive sums of t2 and r2 fit int16");
+_Static_assert(FOLD * 2 * 4 * LOWEST >= INT16_MIN, "negative sums of t2 and r2 fit int16");
 /* The two kinds of sums together, once those of fields 1 and 3 are divided by 4. */
-_Static_assert(FOLD_BLOCKS * 2 * 2 * LOWEST >= INT16_MIN, "the sum over all fields of t2 and r2 fits int16");
-_Static_assert(COLS / 2 * 4 * HIGHEST <= INT16_MAX && COLS / 2 * 4 * LOWEST >= INT16_MIN, "sums of c2 fit int16");
-_Static_assert(PANEL_FOLD_BLOCKS * 4 * HIGHEST <= INT16_MAX && PANEL_FOLD_BLOCKS * 4 * LOWEST >= INT16_MIN,
-               "sums of the panel fit int16");
+_Static_assert(FOLD * 2 * 2 * LOWEST >= INT16_MIN, "the sum over all fields of t2 and r2 fits int16");
+_Static_assert(COLS / 2 * 4 * HIGHEST <= INT16_MAX, "positive sums of c2 fit int16");
+_Static_assert(COLS / 2 * 4 * LOWEST >= INT16_MIN, "negative sums of c2 fit int16");
+_Static_assert(PANEL_FOLD_BLOCKS * 4 * HIGHEST <= INT16_MAX, "positive sums of the panel fit int16");
+_Static_assert(PANEL_FOLD_BLOCKS * 4 * LOWEST >= INT16_MIN, "negative sums of the panel fit int16");
 
 /* Memory answers late: ask for the weights this far ahead. Reading past the end of the matrix is only a hint. */
 enum { PREFETCH_BYTES = 6144 };
@@ -66,8 +67,8 @@ ALWAYS_INLINE __m256i fold(half_sums acc)
 static void tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q, int32_t *sums)
 {
     __m256i zero = _mm256_setzero_si256(), wide[HALVES] = {zero, zero};
-    for (size_t first = 0; first < n_blocks; first += FOLD_BLOCKS) {
-        size_t n = n_blocks - first < FOLD_BLOCKS ? n_blocks - first : FOLD_BLOCKS;
+    for (size_t first = 0; first < n_blocks; first += FOLD) {
+        size_t n = n_blocks - first < FOLD ? n_blocks - first : FOLD;
         half_sums acc[HALVES] = {{zero, zero}, {zero, zero}};
         for (size_t block = 0; block < n; block++, tile += BN_BLOCK_BYTES, q += BN_BLOCK_COLS) {
             _mm_prefetch((const char *)tile + PREFETCH_BYTES, _MM_HINT_T0);
@@ -90,8 +91,8 @@ void bn_gemv_t2_i8__avx2(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, 
         tile_dot(tiles + i * n_blocks * BN_BLOCK_BYTES, n_blocks, q, sums + i * BN_TILE_ROWS);
 }
 
-/* A row of r2 is read from end to end, then the next one: many lines at once are on their way to the L2 cache only. From
- * there the row after the next is asked for. */
+/* A row of r2 is read from end to end, then the next one: many lines at once are on their way to the L2 cache only.
+ * From there the row after the next is asked for. */
 enum { ROWS_FAR = 16, ROWS_NEAR = 2 };
 _Static_assert((int)ROWS_FAR <= (int)BN_AHEAD && (int)COLS <= (int)BN_AHEAD, "the index goes that far");
 
@@ -100,8 +101,8 @@ ALWAYS_INLINE __m256i row_dot(const uint8_t *row, const uint8_t *near, const uin
                               const int8_t *q)
 {
     __m256i zero = _mm256_setzero_si256(), wide = zero;
-    for (size_t first = 0; first < n_groups; first += FOLD_GROUPS) {
-        size_t end = n_groups - first < FOLD_GROUPS ? n_groups : first + FOLD_GROUPS;
+    for (size_t first = 0; first < n_groups; first += FOLD) {
+        size_t end = n_groups - first < FOLD ? n_groups : first + FOLD;
         half_sums acc[HALVES] = {{zero, zero}, {zero, zero}};
         for (size_t group = first; group < end; group++, q += BN_GROUP_COLS) {
             _mm_prefetch((const char *)far + group * 64, _MM_HINT_T1);
@@ -133,8 +134,8 @@ void bn_gemv_r2_i8__avx2(const uint8_t *rows, size_t n_groups, const uint32_t *i
 }
 
 /* COLS cols of c2 pass together through all strips, while the next ones are on their way to the L2 cache.
- * Two cols interleaved byte by byte fill the lanes of 16 rows: rows 64*f + 32*i + 8*h.. of half h of a strip are the low
- * halves of the 128-bit lanes of acc[i][f], the rows 16 further their high halves. Fields 1 and 3 are times four. */
+ * Two cols interleaved byte by byte fill the lanes of 16 rows: rows 64*f + 32*i + 8*h.. of half h of a strip are the
+ * low halves of the 128-bit lanes of acc[i][f], rows 16 further their high halves. Fields 1 and 3 are times four. */
 
 /* acc[f] += field f of two cols in 16 rows */
 ALWAYS_INLINE void add_pair(__m256i acc[4], __m256i w, __m256i q)
@@ -172,10 +173,11 @@ ALWAYS_INLINE void add_half_strip(const uint8_t *const col[COLS], const uint8_t 
     for (size_t f = 0; f < 4; f++)
         UNROLL
         for (size_t i = 0; i < 2; i++) {        /* int16 to int32, and fields 1 and 3 to their size */
-            __m256i even = _mm256_unpacklo_epi16(acc[i][f], acc[i][f]), odd = _mm256_unpackhi_epi16(acc[i][f], acc[i][f]);
+            __m256i low = _mm256_unpacklo_epi16(acc[i][f], acc[i][f]);
+            __m256i high = _mm256_unpackhi_epi16(acc[i][f], acc[i][f]);
             int32_t *out = sums + 64 * f + 32 * i + HALF_ROWS * h;
-            add_to(out, _mm256_srai_epi32(even, 16 + 2 * (f % 2)));
-            add_to(out + 16, _mm256_srai_epi32(odd, 16 + 2 * (f % 2)));
+            add_to(out, _mm256_srai_epi32(low, 16 + 2 * (f % 2)));
+            add_to(out + 16, _mm256_srai_epi32(high, 16 + 2 * (f % 2)));
         }
 }
 
@@ -185,15 +187,17 @@ void bn_gemv_c2_i8__avx2(const uint8_t *cols, size_t n_strips, const uint32_t *i
     for (size_t first = 0; first < n; first += COLS) {
         size_t n_here = n - first < COLS ? n - first : COLS;
         const uint8_t *col[COLS], *ahead[COLS];
+        int8_t values[COLS] = {0};
         int32_t pairs[COLS / 2];
+        memcpy(values, q + first, n_here);
         for (size_t i = 0; i < n_here; i++) {
             col[i] = cols + index[first + i] * n_strips * 64;
             ahead[i] = cols + index[first + n_here + i] * n_strips * 64;
         }
         if (n_here % 2)                         /* a missing one: the last col times zero */
             col[n_here] = ahead[n_here] = col[n_here - 1];
-        for (size_t i = 0; i < COLS; i += 2) {
-            uint32_t even = i < n_here ? (uint8_t)q[first + i] : 0, odd = i + 1 < n_here ? (uint8_t)q[first + i + 1] : 0;
+        for (size_t i = 0; i < n_here; i += 2) {        /* a pair of activations, twice */
+            uint32_t even = (uint8_t)values[i], odd = (uint8_t)values[i + 1];
             pairs[i / 2] = (int32_t)((even | odd << 8) * 0x10001);
         }
         for (size_t strip = 0; strip < n_strips; strip++) {
@@ -322,7 +326,7 @@ void bn_unpack_c2__avx2(const uint8_t *weights, size_t stride, size_t tile, size
 
 /* sums[t][16] (+)= at most PANEL_FOLD_BLOCKS blocks of one tile @ q[t] for exactly n_tokens <= TOKENS, which is a
  * constant where this is inlined: 8 accumulators, 2 registers of codes and 1 of activations at most. The groups of the
- * tile lie `step` bytes apart, its sums sums_stride numbers. */
+ * tile lie `step` bytes apart, the sums of the tokens sums_stride numbers. */
 ALWAYS_INLINE void panel_dot(const uint8_t *panel, size_t step, size_t n_blocks, const int8_t *q, size_t q_stride,
                              size_t n_tokens, int add, int32_t *sums, size_t sums_stride)
 {

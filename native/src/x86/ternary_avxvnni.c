@@ -98,8 +98,8 @@ void FN(gemv_t2_i8)(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const
     }
 }
 
-/* A row of r2 is read from end to end, then the next one: many lines at once are on their way to the L2 cache only. From
- * there the row after the next is asked for.
+/* A row of r2 is read from end to end, then the next one: many lines at once are on their way to the L2 cache only.
+ * From there the row after the next is asked for.
  * BOUND: as above, a lane of field 3 takes at least -2^16 per half of a group, and there are at most 2^14 groups. Each
  * half has its own accumulators. */
 enum { ROWS_FAR = 16, ROWS_NEAR = 2 };
@@ -138,9 +138,9 @@ void FN(gemv_r2_i8)(const uint8_t *rows, size_t n_groups, const uint32_t *index,
 enum { COLS = 64 };
 _Static_assert((int)COLS <= (int)BN_AHEAD, "the index goes that far");
 
-/* Half h of a strip is met in two passes, as 16 accumulators at once are too many: pass p takes rows 64*f + 16*m + 8*h..
- * of m = 2*p and 2*p + 1. sums[256] += n cols @ q, n a multiple of 4; asks for the next strip of every fourth col, and for
- * this one of those `ahead`. */
+/* Half h of a strip is met in two passes, as 16 accumulators at once are too many: pass p takes the rows
+ * 64*f + 16*m + 8*h.. of m = 2*p and 2*p + 1. sums[256] += n cols @ q, n a multiple of 4; asks for the next strip of
+ * every fourth col, and for this one of those `ahead`. */
 ALWAYS_INLINE void add_quarter_strip(const uint8_t *const col[COLS], const uint8_t *const ahead[COLS], size_t at,
                                      size_t h, size_t p, size_t n, const int8_t *q, int32_t *sums)
 {
@@ -202,8 +202,8 @@ void FN(gemv_c2_i8)(const uint8_t *cols, size_t n_strips, const uint32_t *index,
 /* ---- Several tokens ---- */
 
 /* sums[t][16] (+)= blocks of one tile @ q[t] for exactly n_tokens <= TOKENS, which is a constant where this is inlined:
- * 12 accumulators, 2 registers of codes and 1 of activations at most. The groups of the tile lie `step` bytes apart, its
- * sums sums_stride numbers. */
+ * 12 accumulators, 2 registers of codes and 1 of activations at most. The groups of the tile lie `step` bytes apart,
+ * the sums of the tokens sums_stride numbers. */
 ALWAYS_INLINE void panel_dot(const uint8_t *panel, size_t step, size_t n_blocks, const int8_t *q, size_t q_stride,
                              size_t n_tokens, int add, int32_t *sums, size_t sums_stride)
 {
