@@ -135,8 +135,7 @@ def norm(source: Buf, out: Buf, weight: np.ndarray, eps: float) -> Op:
 
 
 def head(model: Model) -> Op:
-    h = model.head
-    return {"kind": lib.BN_OP_HEAD, "in": Buf.h, "dense_type": h.type, "dense": h.data, "dense_rows": h.rows}
+    return {"kind": lib.BN_OP_HEAD, "in": Buf.h, "head": model.head}
 
 
 def _heads(c: ModelConfig) -> Op:

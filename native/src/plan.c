@@ -89,7 +89,7 @@ static int op_is_valid(const bn_plan *plan, const bn_op *op)
     case BN_OP_ATTENTION:
         return heads_are_valid(op) && op->layer >= 0 && is_f32(plan, op->in, queries) &&
                is_f32(plan, op->out[0], queries) && op->in != op->out[0];
-    case BN_OP_HEAD: return dense_is_valid(op, in);
+    case BN_OP_HEAD: return op->head && in > 0 && op->head->cols == (size_t)in;
     }
     return 0;
 }
@@ -107,7 +107,8 @@ static size_t scratch_for(const bn_plan *plan, const bn_op *op)
     } else if (op->kind == BN_OP_QUANT) {
         n = (size_t)plan->bufs[op->in].width * sizeof(float);
     } else if (op->kind == BN_OP_HEAD) {
-        n = BN_HEAD_ROWS * (size_t)plan->bufs[op->in].width * sizeof(float);
+        size_t rows = BN_HEAD_ROWS * op->head->cols, tokens = plan->max_tokens * BN_TILE_ROWS;
+        n = (rows > tokens ? rows : tokens) * sizeof(float);
     }
     return align_up(n);
 }
@@ -116,6 +117,20 @@ static size_t scratch_for(const bn_plan *plan, const bn_op *op)
 static void *place(uint8_t *memory, size_t at)
 {
     return memory ? memory + at : NULL;
+}
+
+/* Hidden states for the quantised heads, from `at` on; one op plays at a time, so they share. Returns the end. */
+static size_t place_acts(bn_plan *plan, uint8_t *memory, size_t at)
+{
+    size_t cols = 0, tokens = plan->max_tokens;
+    for (size_t i = 0; i < plan->n_ops; i++)
+        if (plan->ops[i].kind == BN_OP_HEAD && plan->ops[i].head->format.cols && plan->ops[i].head->cols > cols)
+            cols = plan->ops[i].head->cols;
+    size_t n = align_up(tokens * cols), scale_bytes = cols ? align_up(tokens * sizeof(float)) : 0;
+    if (memory && cols)
+        plan->acts = (bn_acts_memory){place(memory, at), place(memory, at + 2 * n), place(memory, at + 4 * n),
+                                      place(memory, at + 5 * n)};
+    return at + 5 * n + scale_bytes;
 }
 
 /* Gives every buffer its place; with memory NULL only counts. Returns the bytes needed. */
@@ -140,7 +155,7 @@ static size_t place_buffers(bn_plan *plan, uint8_t *memory)
         if (memory)
             plan->views[i] = view;
     }
-    return at;
+    return place_acts(plan, memory, at);
 }
 
 static bn_status build(bn_plan *plan, const bn_op *ops, const bn_buf *bufs)
@@ -165,7 +180,7 @@ static bn_status build(bn_plan *plan, const bn_op *ops, const bn_buf *bufs)
     }
     size_t at = align_up(place_buffers(plan, NULL));
     plan->n_bytes = at + (size_t)bn_ctx_n_threads(plan->ctx) * plan->scratch_bytes + ALIGN;
-    plan->memory = bn_os_pages_alloc(plan->n_bytes, 1);
+    plan->memory = bn_os_pages_alloc(plan->n_bytes, 0);     /* one token touches a little of what a batch does */
     if (!plan->memory)
         return BN_ERR_NOMEM;
     place_buffers(plan, plan->memory);

@@ -4,15 +4,24 @@
 
 #include "bitnet.h"
 #include "ctx.h"
+#include "dmat.h"
 #include "kernels.h"
 #include "kv.h"
 #include "tmat.h"
 
 enum {
-    BN_HEAD_ROWS = 16,          /* rows of the head that are dequantised together when several tokens want logits */
+    BN_HEAD_ROWS = 16,          /* rows of a head of floats that become float32 together for several tokens */
     BN_GEMM_MIN_TOKENS = 4,     /* fewer tokens are cheaper one by one, while the tiles are in cache */
     BN_PANEL_BYTES = BN_GEMM_TILES * 32 * 256
 };
+
+/* Memory for what bn_acts_i16 points to: the hidden states of max_tokens tokens. */
+typedef struct {
+    int16_t *x;
+    int8_t *digits;
+    int32_t *offset;
+    float *s;
+} bn_acts_memory;
 
 struct bn_plan {
     bn_ctx *ctx;
@@ -22,7 +31,8 @@ struct bn_plan {
     bn_buf_view *views;
     size_t n_bufs;
     size_t n_ctx, max_tokens;
-    uint8_t *memory;            /* all buffers, then one scratch area per thread */
+    bn_acts_memory acts;        /* for quantised heads */
+    uint8_t *memory;            /* all buffers, the hidden states of heads, then one scratch area per thread */
     size_t n_bytes;
     uint8_t *scratch;
     size_t scratch_bytes;       /* per thread */

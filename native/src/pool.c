@@ -2,8 +2,9 @@
  *
  * A run, a barrier and the end of a run are the same event: `phase` moves on by one. Whoever waits for it spins first,
  * because the next step is usually microseconds away, and then sleeps, because it may be seconds away, or the awaited
- * thread may need this very core. How long spinning pays is learned: a barrier that ended in sleep halves the limit, one
- * that spinning got over doubles it. So a machine with more threads than free cores soon sleeps at once.
+ * thread may need this very core. Spinning must last longer than waking a sleeper takes: otherwise one sleep makes the
+ * others sleep at the next barrier, and so on for ever. With more threads than CPUs the awaited thread is probably
+ * waiting for this one to leave: then it yields instead of spinning.
  *
  * Every thread has a run of the pieces of its own, so that it walks through memory in one line, and takes from the runs of
  * others when its own is done. The counters lie on cache lines of their own: pieces are drawn while others spin on the
@@ -11,15 +12,20 @@
 #include "pool.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include <signal.h>
+
+#include "os.h"
 
 enum {
     CACHE_LINE = 128,           /* 64 almost everywhere; pairs of lines are prefetched on x86, and Apple has 128 */
-    SPIN_MIN = 16,
-    SPIN_MAX = 4096             /* roughly 100 microseconds */
+    SPINS = 2048,               /* 5 to 100 microseconds, by the CPU's idea of a pause: longer than a wake-up */
+    YIELDS = 8,                 /* each lets another thread of this CPU run */
+    PATIENCE = 4,               /* spins in vain, one after the other, before spinning is given up */
+    RETRY = 256                 /* waits until it is tried again */
 };
 
 typedef struct {
@@ -36,6 +42,7 @@ typedef struct {
 
 struct bn_pool {
     int32_t n_threads;
+    int crowded;                /* more threads than CPUs */
     pid_t owner;                /* the process whose threads the workers are */
     worker *workers;            /* n_threads - 1 */
     run_counter *runs;          /* n_threads */
@@ -47,7 +54,7 @@ struct bn_pool {
     char pad0[CACHE_LINE];
     atomic_uint phase;
     atomic_uint sleepers;       /* threads that hold or wait for `moved` */
-    atomic_uint spin_limit;     /* a guess: races between readers and writers only make it a different guess */
+    atomic_uint in_vain;        /* waits since spinning last helped; lost updates only make it another guess */
     char pad1[CACHE_LINE];
     atomic_int arrived;         /* threads that stand at the current barrier */
     char pad2[CACHE_LINE];
@@ -65,13 +72,31 @@ static inline void spin_pause(void)
 #endif
 }
 
-/* Spins while the phase is `old`. Returns 1 once it has moved; acquire pairs with the exchange in move_on. */
-static int spin(bn_pool *pool, unsigned old, unsigned limit)
+/* Does spinning pay? Not if the awaited thread is kept from running, by others or by this very one. */
+static int spins_now(bn_pool *pool)
 {
-    for (unsigned i = 0; i < limit; i++) {
+    unsigned in_vain = atomic_load_explicit(&pool->in_vain, memory_order_relaxed);
+    return !pool->crowded && (in_vain < PATIENCE || in_vain % RETRY == 0);
+}
+
+/* Waits awake while the phase is `old`. Returns 1 once it has moved; acquire pairs with the exchange in move_on. */
+static int wait_awake(bn_pool *pool, unsigned old)
+{
+    if (spins_now(pool)) {
+        for (int i = 0; i < SPINS; i++) {
+            if (atomic_load_explicit(&pool->phase, memory_order_acquire) != old) {
+                if (atomic_load_explicit(&pool->in_vain, memory_order_relaxed) != 0)
+                    atomic_store_explicit(&pool->in_vain, 0, memory_order_relaxed);
+                return 1;
+            }
+            spin_pause();
+        }
+    }
+    atomic_fetch_add_explicit(&pool->in_vain, 1, memory_order_relaxed);
+    for (int i = 0; i < (pool->crowded ? 8 * YIELDS : YIELDS); i++) {
         if (atomic_load_explicit(&pool->phase, memory_order_acquire) != old)
             return 1;
-        spin_pause();
+        sched_yield();
     }
     return 0;
 }
@@ -112,15 +137,8 @@ static unsigned arrive(bn_pool *pool)
         move_on(pool, old + 1);
         return old + 1;
     }
-    unsigned limit = atomic_load_explicit(&pool->spin_limit, memory_order_relaxed), learned;
-    if (spin(pool, old, limit)) {
-        learned = limit < SPIN_MAX ? limit * 2 : SPIN_MAX;
-    } else {
+    if (!wait_awake(pool, old))
         park(pool, old);
-        learned = limit > SPIN_MIN ? limit / 2 : SPIN_MIN;
-    }
-    if (learned != limit)
-        atomic_store_explicit(&pool->spin_limit, learned, memory_order_relaxed);
     return old + 1;
 }
 
@@ -129,7 +147,7 @@ static void *worker_main(void *arg)
     worker *self = arg;
     bn_pool *pool = self->pool;
     for (unsigned phase = 0;; phase = arrive(pool)) {
-        if (!spin(pool, phase, SPIN_MAX))
+        if (!wait_awake(pool, phase))
             park(pool, phase);
         if (!pool->fn)
             return NULL;
@@ -184,12 +202,13 @@ bn_status bn_pool_create(int32_t n_threads, bn_pool **out)
         return BN_ERR_NOMEM;
     }
     pool->n_threads = n_threads;
+    pool->crowded = n_threads > bn_os_cpus();
     pool->owner = getpid();
     pool->workers = workers;
     pool->runs = runs;
     atomic_init(&pool->phase, 0);
     atomic_init(&pool->sleepers, 0);
-    atomic_init(&pool->spin_limit, SPIN_MAX);
+    atomic_init(&pool->in_vain, 0);
     atomic_init(&pool->arrived, 0);
     for (int32_t i = 0; i < n_threads - 1; i++) {
         workers[i].pool = pool;

@@ -119,7 +119,7 @@ static size_t list_layer(const family *f, int32_t layer, bn_tmat *const *mats, b
     return n;
 }
 
-static size_t list_model(const family *f, bn_tmat *const *mats, bn_op *ops)
+static size_t list_model(const family *f, bn_tmat *const *mats, const bn_dmat *head, bn_op *ops)
 {
     size_t n = 0;
     ops[n] = op_of(BN_OP_EMBED, -1, -1, X);
@@ -130,10 +130,8 @@ static size_t list_model(const family *f, bn_tmat *const *mats, bn_op *ops)
         n += list_layer(f, layer, mats + 7 * layer, ops + n);
     ops[n] = op_of(BN_OP_NORM, X, -1, X);
     ops[n++].weight = weights.norm;
-    ops[n] = ops[0];
-    ops[n].kind = BN_OP_HEAD;
-    ops[n].in = X;
-    ops[n++].out[0] = -1;
+    ops[n] = op_of(BN_OP_HEAD, X, -1, -1);
+    ops[n++].head = head;
     return n;
 }
 
@@ -146,9 +144,10 @@ int model_open(model *m, const family *f, const layouts *layouts, const char *is
         ok = bn_tmat_pack(m->ctx, BN_PACK_TRITS, layouts->of[i % 7], weights.trits[i], shape[0] * shape[1], shape[0],
                           shape[1], 0.01f * (float)(i + 1), &m->mats[i]) == BN_OK;
     }
-    if (!ok)
+    size_t head_bytes = VOCAB * bn_type_row_bytes(f->dense, HIDDEN);
+    if (!ok || bn_dmat_pack(m->ctx, f->dense, weights.dense, head_bytes, VOCAB, HIDDEN, &m->head) != BN_OK)
         return 0;
-    m->n_ops = list_model(f, m->mats, m->ops);
+    m->n_ops = list_model(f, m->mats, m->head, m->ops);
     return bn_plan_create(m->ctx, m->ops, m->n_ops, BUFS, N_BUFS, N_CTX, N_TOKENS, &m->plan) == BN_OK &&
            bn_kv_create(LAYERS, KV_HEADS, HEAD_DIM, N_CTX, &m->kv) == BN_OK;
 }
@@ -159,5 +158,6 @@ void model_close(model *m)
     bn_kv_free(m->kv);
     for (size_t i = 0; i < MATS; i++)
         bn_tmat_free(m->mats[i]);
+    bn_dmat_free(m->head);
     bn_ctx_free(m->ctx);
 }

@@ -44,6 +44,7 @@ void draw_dense(bn_type type);
 typedef struct {
     bn_ctx *ctx;
     bn_tmat *mats[MATS];
+    bn_dmat *head;
     bn_op ops[MAX_OPS];
     size_t n_ops;
     bn_plan *plan;
