@@ -183,7 +183,7 @@ static void check_matrices(void)
         if (!check(bn_ctx_create(NULL, threads[i], &ctx) == BN_OK, "create"))
             return;
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
-            for (int layout = BN_LAYOUT_T2; layout <= BN_LAYOUT_C2; layout++)
+            for (int layout = BN_LAYOUT_T2; layout <= BN_LAYOUT_L3; layout++)
                 check_round_trip(ctx, (bn_layout)layout, shapes[s][0], shapes[s][1]);
         check_matrix_arguments(ctx);
         bn_ctx_free(ctx);
