@@ -186,8 +186,10 @@ static void pack_pieces(void *arg, int32_t thread)
     size_t across = bn_div_up(mat->cols, PIECE_COLS), n = across * bn_div_up(mat->rows, PIECE_ROWS);
     for (int64_t next; (next = bn_pool_next(job->pool, (int64_t)n)) >= 0;) {
         size_t row = (size_t)next / across * PIECE_ROWS, col = (size_t)next % across * PIECE_COLS;
-        if (read_piece(job, row, col, piece))
+        if (read_piece(job, row, col, piece)) {
             atomic_store_explicit(&job->bad, 1, memory_order_relaxed);
+            continue;                           /* codes that do not exist have no index in l3 */
+        }
         switch (mat->layout) {
         case BN_LAYOUT_T2: write_t2(mat, piece, row, col); break;
         case BN_LAYOUT_R2: write_r2(mat, piece, row, col); break;
