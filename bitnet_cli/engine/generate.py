@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bitnet_cli.engine.sampler import Sampling, sample
+from bitnet_cli.engine.prompt_lookup import PromptLookup
+from bitnet_cli.engine.sampler import Sampling, all_finite, sample
 from bitnet_cli.engine.session import Session
 from bitnet_cli.errors import FormatError
 
@@ -20,8 +21,12 @@ class Timings:
     prompt_tokens: int = 0
     prompt_s: float = 0.0
     decode_tokens: int = 0
-    """Tokens evaluated one by one; the first generated token comes with the prompt."""
+    """Tokens evaluated after the prompt and kept; the first generated token comes with the prompt."""
     decode_s: float = 0.0
+    drafted_tokens: int = 0
+    """Tokens guessed ahead and evaluated with the token before them."""
+    accepted_tokens: int = 0
+    """How many of them were right."""
 
     @property
     def prompt_tps(self) -> float:
@@ -36,13 +41,15 @@ class Generation:
     """One continuation of a session. Iterate over it for the new token ids; stop iterating to end it early.
 
     Args:
-        session: where the prompt is appended; afterwards it holds the prompt and all generated tokens but the last.
+        session: where the prompt is appended; afterwards it holds the prompt and all generated tokens but the last. If
+            the iteration is ended early, perhaps drafted tokens, too.
         prompt: token ids to evaluate first, at least one.
         sampling: how tokens are chosen.
         max_new_tokens: the most to generate.
         eos_ids: tokens that end the generation; they are not yielded.
         n_vocab: ids from here on stand for no token and are never chosen; None if all do.
         seed: of the random choices.
+        speculate: guess tokens ahead where the text repeats itself. The tokens are the same; they may come faster.
         progress: called with the number of prompt tokens done.
     """
 
@@ -56,11 +63,12 @@ class Generation:
         eos_ids: frozenset[int] = frozenset(),
         n_vocab: int | None = None,
         seed: int = 0,
+        speculate: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> None:
         self._session, self._prompt, self._sampling = session, list(prompt), sampling
         self._max_new_tokens, self._eos_ids, self._progress = max_new_tokens, eos_ids, progress
-        self._n_vocab = n_vocab
+        self._n_vocab, self._speculate = n_vocab, speculate
         self._random = np.random.default_rng(seed)
         self.timings = Timings(prompt_tokens=len(prompt))
         self.finish_reason = "length"
@@ -69,27 +77,58 @@ class Generation:
     def __iter__(self) -> Iterator[int]:
         session, timings = self._session, self.timings
         started = time.perf_counter()
-        logits = session.evaluate(self._prompt, progress=self._progress)[0, : self._n_vocab]
+        logits = session.evaluate(self._prompt, progress=self._progress)
         timings.prompt_s = time.perf_counter() - started
         recent = list(self._prompt)
-        for i in range(self._max_new_tokens):
-            if not np.isfinite(logits).all():
-                raise FormatError(
-                    "the model computes values that are not finite: its weights are damaged",
-                    path=session.model.reader.path,
-                )
-            token = sample(logits, recent, self._sampling, self._random)
+        lookup = PromptLookup(recent) if self._speculate else None
+        draft: list[int] = []
+        """Guessed tokens in the cache; the logits after the newest token and after each of them are `logits`."""
+        row = 0
+        for left in range(self._max_new_tokens - 1, -1, -1):
+            token = self._choose(logits[row, : self._n_vocab], recent)
             if token in self._eos_ids:
                 self.finish_reason = "stop"
+                session.truncate(len(recent))
                 return
             yield token
             recent.append(token)
-            if i + 1 == self._max_new_tokens:
+            if lookup is not None:
+                lookup.append(token)
+            if left and row < len(draft) and draft[row] == token:
+                row += 1
+                timings.accepted_tokens += 1
+                timings.decode_tokens += 1
+                continue
+            session.truncate(len(recent) - 1)
+            if left == 0:
                 return
             if session.free == 0:
                 self.finish_reason = "context"
                 return
-            started = time.perf_counter()
-            logits = session.evaluate([token])[0, : self._n_vocab]
-            timings.decode_s += time.perf_counter() - started
-            timings.decode_tokens += 1
+            if lookup is not None:
+                if draft:
+                    lookup.learn(len(draft), row)
+                draft = self._until_end(lookup.draft(min(left, session.free) - 1))
+            logits, row = self._decode([token, *draft]), 0
+
+    def _choose(self, logits: np.ndarray, recent: Sequence[int]) -> int:
+        if not all_finite(logits):
+            raise FormatError(
+                "the model computes values that are not finite: its weights are damaged",
+                path=self._session.model.reader.path,
+            )
+        return sample(logits, recent, self._sampling, self._random)
+
+    def _until_end(self, draft: list[int]) -> list[int]:
+        """A draft up to the token that would end the generation: nothing is evaluated after that one."""
+        end = next((i for i, token in enumerate(draft) if token in self._eos_ids), len(draft))
+        return draft[:end]
+
+    def _decode(self, ids: list[int]) -> np.ndarray:
+        """Evaluates the newest token and a draft: logits after each, float32 [n, vocab_size]."""
+        started = time.perf_counter()
+        logits = self._session.evaluate(ids, n_logits=len(ids))
+        self.timings.decode_s += time.perf_counter() - started
+        self.timings.decode_tokens += 1
+        self.timings.drafted_tokens += len(ids) - 1
+        return logits

@@ -1,7 +1,7 @@
 """A model: its configuration and its weights, immutable once loaded.
 
-Ternary matrices are repacked into the kernels' layout and the file's pages behind them are given back; the embedding, the
-head and the norms are read where the file is mapped.
+Ternary matrices and the head are repacked into the kernels' layout and the file's pages behind them are given back; the
+embedding and the norms are read where the file is mapped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bitnet_cli.formats.codecs.i2_s import codes_and_scale
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
-from bitnet_cli.native import Context, Layout, NotTernaryError, TernaryMatrix
+from bitnet_cli.native import Context, DenseMatrix, Layout, NotTernaryError, TernaryMatrix
 
 DENSE_TYPES = (GGMLType.F32, GGMLType.F16, GGMLType.BF16, GGMLType.Q8_0, GGMLType.Q6_K, GGMLType.Q4_0)
 
@@ -94,7 +94,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class Dense:
-    """A dense matrix as it lies in the file: embedding or head."""
+    """A dense matrix as it lies in the file: the embedding."""
 
     type: int
     data: np.ndarray
@@ -129,9 +129,9 @@ class Model:
     embedding: Dense
     layers: tuple[Layer, ...]
     output_norm: np.ndarray
-    head: Dense
+    head: DenseMatrix
     reader: GGUFReader
-    """Kept open: the dense matrices are views of its mapping."""
+    """Kept open: the embedding is a view of its mapping."""
     kernel: str
     """`mad` or `lut`: how matrices that are read whole meet one token."""
 
@@ -161,7 +161,7 @@ class Model:
         config = ModelConfig.from_metadata(meta, reader.path, vocab_size)
         embedding = tensors.dense("token_embd.weight", vocab_size, config.dim)
         tied = "output.weight" not in reader.tensors
-        head = embedding if tied else tensors.dense("output.weight", vocab_size, config.dim)
+        head = tensors.head("token_embd.weight" if tied else "output.weight", vocab_size, config.dim)
         options = options or EngineOptions()
         kernel = options.kernel
         if kernel == "auto":
@@ -246,6 +246,13 @@ class _Tensors:
                 hint=f"embeddings and heads can be {known}",
             )
         return Dense(int(info.type), self.reader.data(name), rows, cols)
+
+    def head(self, name: str, rows: int, cols: int) -> DenseMatrix:
+        """The head; rows that serve as embedding too come back from the file as they are read."""
+        dense = self.dense(name, rows, cols)
+        mat = DenseMatrix(self.ctx, dense.type, dense.data, rows, cols)
+        self.reader.advise_done(name)
+        return mat
 
     def ternary(self, name: str, rows: int, cols: int, layout: Layout) -> TernaryMatrix:
         info = self.info(name, rows, cols)

@@ -27,9 +27,10 @@ class Buf(IntEnum):
     v = 4
     a = 5  # what attention returns
     a_i8 = 6
-    g = 7  # gate, then the gated product
-    m_i8 = 8
-    h = 9  # the last hidden state, normed
+    g = 7  # the gate
+    m = 8  # the gated product
+    m_i8 = 9
+    h = 10  # the last hidden state, normed
 
 
 def buffers(c: ModelConfig) -> list[tuple[int, int]]:
@@ -40,7 +41,7 @@ def buffers(c: ModelConfig) -> list[tuple[int, int]]:
         (f32, c.dim), (i8, c.dim),
         (f32, q_dim), (f32, kv_dim), (f32, kv_dim),
         (f32, q_dim), (i8, q_dim),
-        (f32, c.ffn_dim), (i8, c.ffn_dim),
+        (f32, c.ffn_dim), (f32, c.ffn_dim), (i8, c.ffn_dim),
         (f32, c.dim),
     ]  # fmt: skip
 
@@ -61,7 +62,7 @@ def write_plan(model: Model, n_ctx: int) -> list[Op]:
             quant(Buf.x, Buf.x_i8, layer.ffn_norm, c.rms_eps),
             matmul(Buf.x_i8, (layer.gate, Buf.g)),
             gated_matmul(c, Buf.x_i8, layer.up),
-            quant(Buf.g, Buf.m_i8, layer.ffn_sub_norm, c.rms_eps),
+            quant(Buf.m, Buf.m_i8, layer.ffn_sub_norm, c.rms_eps),
             matmul(Buf.m_i8, (layer.down, Buf.x), add=True),
         ]
     return [*ops, norm(Buf.x, Buf.h, model.output_norm, c.rms_eps), head(model)]
@@ -123,9 +124,9 @@ def attention(c: ModelConfig, layer: int) -> Op:
 
 
 def gated_matmul(c: ModelConfig, source: Buf, up: TernaryMatrix) -> Op:
-    """g = act(g) * (up @ source)"""
+    """m = act(g) * (up @ source)"""
     act = {"relu2": lib.BN_ACT_RELU2, "silu": lib.BN_ACT_SILU}[c.arch.hidden_act]
-    return {"kind": lib.BN_OP_GATED_MATMUL, "in": source, "in2": Buf.g, "out": (Buf.g,), "mats": (up,),
+    return {"kind": lib.BN_OP_GATED_MATMUL, "in": source, "in2": Buf.g, "out": (Buf.m,), "mats": (up,),
             "act": act}  # fmt: skip
 
 
@@ -134,8 +135,7 @@ def norm(source: Buf, out: Buf, weight: np.ndarray, eps: float) -> Op:
 
 
 def head(model: Model) -> Op:
-    h = model.head
-    return {"kind": lib.BN_OP_HEAD, "in": Buf.h, "dense_type": h.type, "dense": h.data, "dense_rows": h.rows}
+    return {"kind": lib.BN_OP_HEAD, "in": Buf.h, "head": model.head}
 
 
 def _heads(c: ModelConfig) -> Op:

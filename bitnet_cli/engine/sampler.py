@@ -16,6 +16,9 @@ from bitnet_cli.errors import UsageError
 COLDEST = 1e-6
 """Below this temperature the most likely token is taken: the division would leave nothing else, or overflow."""
 
+GROUP = 64
+"""Logits of which only the largest is looked at first."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -55,9 +58,37 @@ def penalise(logits: np.ndarray, recent: Sequence[int], penalty: float) -> np.nd
         return logits
     logits = logits.copy()
     ids = np.unique(np.asarray(recent))
+    ids = ids[ids < len(logits)]  # A prompt may hold tokens that are never chosen.
     values = logits[ids]
     logits[ids] = np.where(values > 0, values / np.float32(penalty), values * np.float32(penalty))
     return logits
+
+
+def most_likely(logits: np.ndarray, k: int) -> np.ndarray:
+    """The k largest logits' ids, largest first, equal ones in order of id; all ids if there are no more than k.
+
+    Each of the k largest of many groups' maxima is a logit, so the k-th largest logit is no smaller than the least of
+    them: only the few logits from there on have to be sorted.
+
+    Args:
+        logits: float32 [vocab_size], finite.
+
+    Returns:
+        int64 [min(k, vocab_size)].
+    """
+    n_groups = len(logits) // GROUP
+    if k <= n_groups:
+        # Group g is every n_groups-th logit from g on: whole rows are compared, which vector units are good at.
+        maxima = logits[: n_groups * GROUP].reshape(GROUP, n_groups).max(axis=0)
+        ids = np.flatnonzero(logits >= np.partition(maxima, n_groups - k)[n_groups - k])
+    else:
+        ids = np.arange(len(logits))
+    return ids[np.lexsort((ids, -logits[ids]))[:k]]
+
+
+def all_finite(logits: np.ndarray) -> bool:
+    """Whether no logit is infinite or NaN: then the largest is not, for NaN counts as largest, nor the smallest."""
+    return bool(np.isfinite(logits.max()) and np.isfinite(logits.min()))
 
 
 def candidates(logits: np.ndarray, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
@@ -69,14 +100,7 @@ def candidates(logits: np.ndarray, sampling: Sampling) -> tuple[np.ndarray, np.n
     Returns:
         ids int64 [n], probabilities float64 [n] that add up to 1.
     """
-    k = min(sampling.top_k or len(logits), len(logits))
-    ids = np.argpartition(-logits, k - 1)[:k] if k < len(logits) else np.arange(len(logits))
-    if k < len(logits):
-        # argpartition leaves it open which of several equal logits at the edge it keeps: take those with the lowest ids
-        edge = logits[ids].min()
-        above = np.flatnonzero(logits > edge)
-        ids = np.concatenate([above, np.flatnonzero(logits == edge)[: k - len(above)]])
-    ids = ids[np.lexsort((ids, -logits[ids].astype(np.float64)))]
+    ids = most_likely(logits, sampling.top_k or len(logits))
     values = logits[ids].astype(np.float64)
     p = _softmax(values)
     if sampling.top_p < 1.0:

@@ -81,10 +81,9 @@ class Session:
                 f"{len(ids)} tokens do not fit: {self.free} of {self.context_length} positions are free",
                 hint="shorten the prompt or ask for a longer context with `-c`",
             )
-        tokens = np.asarray(ids, dtype=np.int64)
-        if tokens.min() < 0 or tokens.max() >= self.model.config.vocab_size:
+        if min(ids) < 0 or max(ids) >= self.model.config.vocab_size:
             raise UsageError(f"token ids must be 0 to {self.model.config.vocab_size - 1}")
-        tokens = tokens.astype(np.int32)
+        tokens = np.array(ids, np.int32)
         logits = np.empty((n_logits, self.model.config.vocab_size), np.float32)
         wanted_from = len(ids) - n_logits
         for first in range(0, len(ids), self._max_batch):
@@ -92,7 +91,7 @@ class Session:
             end = first + len(batch)
             wanted = logits[max(first - wanted_from, 0) : max(end - wanted_from, 0)]
             self.plan.run(self._kv, batch, len(self.ids), logits=wanted if len(wanted) else None)
-            self.ids.extend(int(token) for token in batch)
+            self.ids += batch.tolist()
             if progress is not None:
                 progress(end)
         return logits

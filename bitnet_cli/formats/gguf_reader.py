@@ -103,6 +103,10 @@ class GGUFReader:
         info = self.tensors[name]
         self._mapping.advise_done(info.offset, info.n_bytes)
 
+    def advise_header_done(self) -> None:
+        """The same for metadata and the tensor table, whose vocabulary may be megabytes."""
+        self._mapping.advise_done(0, self.data_offset)
+
     def close(self) -> None:
         """Gives the file up. Views from `data` stay valid, arrays of the metadata are out of reach."""
         self._mapping.close()

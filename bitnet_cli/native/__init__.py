@@ -21,6 +21,7 @@ from bitnet_cli.native._bitnet import ffi, lib
 
 __all__ = [
     "Context",
+    "DenseMatrix",
     "Isa",
     "KVCache",
     "Layout",
@@ -205,6 +206,26 @@ class TernaryMatrix:
         return trits
 
 
+class DenseMatrix:
+    """The output head, logits = head @ hidden state, as the kernels read it; immutable.
+
+    Args:
+        ctx: threads and kernels; packing uses all of them.
+        type: F32, F16, BF16, Q8_0, Q6_K or Q4_0 of the GGUF tensor types.
+        data: uint8, the rows as GGUF stores them. They are copied; a view of a file stays at hand as `data`.
+    """
+
+    def __init__(self, ctx: Context, type: int, data: np.ndarray, rows: int, cols: int) -> None:
+        out = ffi.new("bn_dmat **")
+        with ctx.lock:
+            pointer = _pointer(data, np.uint8, "const void *")
+            status = lib.bn_dmat_pack(ctx.handle, type, pointer, data.nbytes, rows, cols, out)
+        check(status, f"packing a {rows}×{cols} head")
+        self.handle = ffi.gc(out[0], lib.bn_dmat_free)
+        self.type, self.data, self.rows, self.cols = type, data, rows, cols
+        self.n_bytes = int(lib.bn_dmat_bytes(out[0]))
+
+
 class KVCache:
     """Keys and values of all layers, f16; pages of memory are taken as positions are written."""
 
@@ -247,7 +268,7 @@ class Plan:
         for c_op, op in zip(c_ops, ops, strict=True):
             _check_sizes(op, bufs, n_ctx)
             self._fill(c_op, op)
-        self._n_vocab = {op["dense_rows"] for op in ops if op["kind"] == lib.BN_OP_HEAD}
+        self._n_vocab = {op["head"].rows for op in ops if op["kind"] == lib.BN_OP_HEAD}
         c_bufs = ffi.new("bn_buf[]", [{"kind": kind, "width": width} for kind, width in bufs])
         out = ffi.new("bn_plan **")
         status = lib.bn_plan_create(ctx.handle, c_ops, len(ops), c_bufs, len(bufs), n_ctx, max_tokens, out)
@@ -268,6 +289,9 @@ class Plan:
             elif field in ("weight", "rope_cos", "rope_sin"):
                 self._kept.append(value)
                 setattr(c_op, field, _pointer(value, np.float32, "const float *"))
+            elif field == "head":
+                self._kept.append(value)
+                c_op.head = value.handle
             elif field == "dense":
                 self._kept.append(value)
                 c_op.dense = _pointer(value, np.uint8, "const void *")
@@ -354,8 +378,8 @@ def _check_sizes(op: dict[str, Any], bufs: Sequence[tuple[int, int]], n_ctx: int
     if "rope_cos" in op or "rope_sin" in op:
         expected |= dict.fromkeys(("rope_cos", "rope_sin"), n_ctx * (op["n_rot"] // 2))
     if "dense" in op:
-        cols = width(op["in"] if op["kind"] == lib.BN_OP_HEAD else op["out"][0])
-        expected["dense"] = op["dense_rows"] * lib.bn_type_row_bytes(op["dense_type"], cols)
+        row_bytes = lib.bn_type_row_bytes(op["dense_type"], width(op["out"][0]))
+        expected["dense"] = op["dense_rows"] * row_bytes
     for name, size in expected.items():
         if op[name].size != size:
             raise ValueError(f"`{name}` must hold {size} values, not {op[name].size}")
@@ -375,4 +399,4 @@ def _pointer(array: np.ndarray, dtype: Any, ctype: str) -> Any:
     """The address of a contiguous array of the right dtype; the caller keeps the array alive."""
     if array.dtype != dtype or not array.flags.c_contiguous:
         raise TypeError(f"expected a contiguous {np.dtype(dtype).name} array, got {array.dtype.name}")
-    return ffi.cast(ctype, array.ctypes.data)
+    return ffi.cast(ctype, ffi.from_buffer(array))

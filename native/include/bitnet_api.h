@@ -69,7 +69,7 @@ size_t bn_tmat_bytes(const bn_tmat *mat);   /* memory held for weights */
 /* Counts how often each 2-bit code occurs in n_bytes of packed codes. */
 void bn_count_codes(const uint8_t *data, size_t n_bytes, uint64_t *counts);
 
-/* ---- Dense matrix: embedding and head, read where the file is mapped; never copied. ---- */
+/* ---- Dense matrices: the embedding, read by rows where the file is mapped, and the head. ---- */
 
 typedef enum {              /* the numbers of GGUF tensor types */
     BN_TYPE_F32 = 0,
@@ -82,6 +82,19 @@ typedef enum {              /* the numbers of GGUF tensor types */
 
 /* Bytes of one row of `cols` values; 0 if the type is unknown or cols is not a multiple of its block. */
 size_t bn_type_row_bytes(bn_type type, size_t cols);
+
+/* The head: logits = mat @ hidden state. */
+typedef struct bn_dmat bn_dmat;
+
+/* Copies rows as GGUF stores them, data [rows][bn_type_row_bytes(type, cols)], n_bytes long, into a new matrix in the
+ * layout the kernels read. The matrix owns its memory and is immutable. */
+bn_status bn_dmat_pack(bn_ctx *ctx, bn_type type, const void *data, size_t n_bytes, size_t rows, size_t cols,
+                       bn_dmat **out);
+void bn_dmat_free(bn_dmat *mat);            /* NULL is allowed */
+bn_type bn_dmat_type(const bn_dmat *mat);
+size_t bn_dmat_rows(const bn_dmat *mat);
+size_t bn_dmat_cols(const bn_dmat *mat);
+size_t bn_dmat_bytes(const bn_dmat *mat);   /* memory held for weights */
 
 /* ---- KV cache: f16 keys and values, [layer][kv_head][pos][head_dim]. ---- */
 
@@ -101,8 +114,8 @@ typedef enum {
     BN_OP_ROPE = 4,       /* rotates the heads of in (queries) and in2 (keys) in place */
     BN_OP_KV_STORE = 5,   /* keys in, values in2 -> cache of `layer` at pos.. */
     BN_OP_ATTENTION = 6,  /* out[t] = softmax(scale * in[t] . keys) . values, causal, grouped heads */
-    BN_OP_GATED_MATMUL = 7,   /* out[t] = act(in2[t]) * (mat @ in[t]); out may be in2; one matrix */
-    BN_OP_HEAD = 8        /* logits[t] = dense @ in[t], for the tokens the caller asks for */
+    BN_OP_GATED_MATMUL = 7,   /* out[t] = act(in2[t]) * (mat @ in[t]); one matrix; out is not in2 */
+    BN_OP_HEAD = 8        /* logits[t] = head @ in[t], for the tokens the caller asks for */
 } bn_op_kind;
 
 typedef enum { BN_ACT_RELU2 = 0, BN_ACT_SILU = 1 } bn_act;
@@ -125,9 +138,10 @@ typedef struct {
     const bn_tmat *mat[3];          /* MATMUL, GATED_MATMUL */
     const float *weight;            /* NORM, QUANT: [width], or NULL in QUANT for no norm */
     float eps;                      /* NORM, QUANT */
-    int32_t dense_type;             /* EMBED, HEAD: bn_type */
-    const void *dense;              /* EMBED, HEAD: [dense_rows][width of out or in] */
-    size_t dense_rows;              /* EMBED, HEAD: vocabulary */
+    int32_t dense_type;             /* EMBED: bn_type */
+    const void *dense;              /* EMBED: [dense_rows][width of out] */
+    size_t dense_rows;              /* EMBED: vocabulary */
+    const bn_dmat *head;            /* HEAD */
     int32_t layer;                  /* KV_STORE, ATTENTION */
     int32_t n_heads, n_kv_heads;    /* ROPE, KV_STORE, ATTENTION */
     int32_t head_dim;               /* ROPE, KV_STORE, ATTENTION */
@@ -147,7 +161,7 @@ bn_status bn_plan_create(bn_ctx *ctx, const bn_op *ops, size_t n_ops, const bn_b
 void bn_plan_free(bn_plan *plan);           /* NULL is allowed */
 
 /* Plays ops first..end-1 for tokens[n_tokens] at positions pos..pos+n_tokens-1. HEAD writes the logits of the last
- * n_logits tokens to logits [n_logits][dense_rows]. kv must have been created with the plan's shapes. */
+ * n_logits tokens to logits [n_logits][rows of head]. kv must have been created with the plan's shapes. */
 bn_status bn_plan_run(bn_plan *plan, bn_kv *kv, const int32_t *tokens, size_t n_tokens, size_t pos, size_t first,
                       size_t end, float *logits, size_t n_logits);
 

@@ -32,6 +32,7 @@ void bn_ctx_free(bn_ctx *ctx)
     if (!ctx)
         return;
     bn_pool_free(ctx->pool);
+    bn_chunk_release(ctx->chunk);
     free(ctx);
 }
 

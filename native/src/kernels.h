@@ -47,19 +47,30 @@ enum {
     BN_LOOKUP_COLS = 48,    /* of a group of l3 */
     BN_LOOKUP_BYTES = 640,
     BN_TABLE_BYTES = 1024,  /* most that table_l3_i8 writes per group */
-    BN_GEMM_TILES = 2       /* most tiles of one panel */
+    BN_GEMM_TILES = 2,      /* most tiles of one panel */
+    BN_AHEAD = 64           /* entries of an index that only say what will be wanted next */
 };
+
+/* Hidden states for a quantised head, one row per token; written by quant_i16. */
+typedef struct {
+    const int16_t *x;           /* [n_tokens][cols] */
+    const int8_t *digits;       /* [n_tokens][cols / 4][2][4] */
+    const int32_t *offset;      /* [n_tokens][groups] */
+    const float *s;             /* [n_tokens] */
+} bn_acts_i16;
 
 typedef struct bn_kernels {
     /* t2: sums[16*n_tiles] = sum over cols of code * q, for n_tiles consecutive tiles of n_blocks blocks each.
      * q: int8 [16*n_blocks], any value -128..127. n_tiles >= 0, n_blocks <= 2^18 (tmat.c sees to it). */
     void (*gemv_t2_i8)(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const int8_t *q, int32_t *sums);
 
-    /* r2: sums[i] = sum over cols of code * q of row index[i], i < n; rows of n_groups groups, at most 2^14. */
+    /* r2: sums[i] = sum over cols of code * q of row index[i], i < n; rows of n_groups groups, at most 2^14.
+     * index[n..n+BN_AHEAD-1] are rows too, likely the next ones to be wanted: memory may be asked for them. */
     void (*gemv_r2_i8)(const uint8_t *rows, size_t n_groups, const uint32_t *index, size_t n, const int8_t *q,
                        int32_t *sums);
 
-    /* c2: sums[256*n_strips] += sum over i < n of code * q[i] of col index[i]. q: any n values, no zeros follow. */
+    /* c2: sums[256*n_strips] += sum over i < n of code * q[i] of col index[i]. q: any n values, no zeros follow.
+     * index[n..n+BN_AHEAD-1] as above. */
     void (*gemv_c2_i8)(const uint8_t *cols, size_t n_strips, const uint32_t *index, const int8_t *q, size_t n,
                        int32_t *sums);
 
@@ -88,6 +99,11 @@ typedef struct bn_kernels {
      * q_stride bytes apart and start at the panel's first col. n_blocks blocks of 16 cols; n_tokens >= 0. */
     void (*gemm_panel_i8)(const uint8_t *panel, size_t n_tiles, size_t n_blocks, const int8_t *q, size_t q_stride,
                           size_t n_tokens, int add, int32_t *sums);
+
+    /* Writes first + i for every i < n with x[i] > 0 (or q[i] != 0), ascending, and returns how many. index has room for
+     * n + 16: what follows the last one is anything. */
+    size_t (*live_f32)(const float *x, size_t n, uint32_t first, uint32_t *index);
+    size_t (*live_i8)(const int8_t *q, size_t n, uint32_t first, uint32_t *index);
 
     /* y[n] = w * (x * (1 / sqrt(mean(x^2) + eps))); y may be x. */
     void (*rmsnorm_f32)(const float *x, const float *w, size_t n, float eps, float *y);
@@ -133,9 +149,20 @@ typedef struct bn_kernels {
     void (*gemv_f32_f32)(const void *w, size_t row_bytes, size_t rows, size_t cols, const float *x, float *y);
     void (*gemv_f16_f32)(const void *w, size_t row_bytes, size_t rows, size_t cols, const float *x, float *y);
     void (*gemv_bf16_f32)(const void *w, size_t row_bytes, size_t rows, size_t cols, const float *x, float *y);
-    void (*gemv_q8_0_f32)(const void *w, size_t row_bytes, size_t rows, size_t cols, const float *x, float *y);
-    void (*gemv_q6_k_f32)(const void *w, size_t row_bytes, size_t rows, size_t cols, const float *x, float *y);
-    void (*gemv_q4_0_f32)(const void *w, size_t row_bytes, size_t rows, size_t cols, const float *x, float *y);
+
+    /* A hidden state for a quantised head: x = round_half_even(h * s), s = 32512 / max(absmax(h), 1e-30), so that
+     * |x| <= 32512; digits of each four x: the high four, then the low four, x = 256 * high + low, all int8;
+     * offset[n / group_cols] = -bias * sum of x over each group. If an h is not finite, x is 0 and s is NaN, which
+     * makes every logit NaN. n is a multiple of group_cols, group_cols of 4. */
+    void (*quant_i16)(const float *h, size_t n, size_t group_cols, int32_t bias, int16_t *x, int8_t *digits,
+                      int32_t *offset, float *s);
+
+    /* y[n_tokens][16] = (tile @ x) / s for one tile of n_blocks blocks, laid out as dense_tiles.h draws it. Groups of
+     * cols that share a scale are exact integers S = sum of (code - bias) * x, added in ascending order to one float
+     * per row: acc = acc + (float)S * d, for q6_k (float)S * (d * (float)sc). Tiles start at multiples of 64. */
+    void (*gemm_q8_0_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, float *y);
+    void (*gemm_q6_k_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, float *y);
+    void (*gemm_q4_0_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, float *y);
 } bn_kernels;
 
 #endif

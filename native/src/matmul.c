@@ -12,7 +12,7 @@ enum {
     GEMV_TILES = 4,                 /* tiles per piece of work */
     SLAB_TILES = BN_SLAB_ROWS / BN_TILE_ROWS,       /* of l3 per piece */
     GEMV_ROWS = 128,                /* rows of r2 per piece */
-    GEMV_COLS = 256,                /* cols of c2 per piece */
+    GEMV_COLS = 512,                /* cols of c2 per piece */
     SUM_ROWS = 256,                 /* rows per piece when the threads' sums of c2 are added */
     PANEL_BLOCKS = BN_PANEL_BLOCKS / 16 * 16,       /* unpacked at a time: what r2 wants */
     PANEL_BLOCKS_L3 = BN_PANEL_BLOCKS / 3 * 3
@@ -128,28 +128,45 @@ static void play_slab(const bn_run *run, const bn_op *op, int32_t m, size_t slab
     }
 }
 
-/* Rows whose gate is open, at most GEMV_ROWS; the others give zero and are not read. */
+enum {
+    SLACK = 16,                     /* of an index: kernels.h */
+    LOOK_AHEAD = 2 * BN_AHEAD       /* values behind a piece that are looked at for what will be wanted next */
+};
+
+/* Fills the BN_AHEAD entries behind the first n, of which `found` are there already. */
+static void fill_ahead(uint32_t *index, size_t n, size_t found, uint32_t filler)
+{
+    while (found < n + BN_AHEAD)
+        index[found++] = filler;
+}
+
+/* Values behind a piece that ends at `end`, of n in all. */
+static size_t ahead_of(size_t end, size_t n)
+{
+    return n - end < LOOK_AHEAD ? n - end : LOOK_AHEAD;
+}
+
+/* Rows whose gate is open among n_rows <= GEMV_ROWS; the others give zero and are not read. */
 static void play_live_rows(const bn_run *run, const bn_op *op, size_t row, size_t n_rows)
 {
     const bn_tmat *mat = op->mat[0];
     const bn_buf_view *in = &run->plan->views[op->in];
     for (size_t t = 0; t < run->n_tokens; t++) {
-        const float *gate = bn_row(run, op->in2, t) + row;
-        float *out = bn_row(run, op->out[0], t) + row, open[GEMV_ROWS], u[GEMV_ROWS];
-        uint32_t index[GEMV_ROWS];
+        const float *gate = bn_row(run, op->in2, t);
+        float *out = bn_row(run, op->out[0], t), open[GEMV_ROWS], u[GEMV_ROWS];
+        uint32_t index[GEMV_ROWS + LOOK_AHEAD + SLACK];
         int32_t sums[GEMV_ROWS];
-        size_t n = 0;
-        for (size_t r = 0; r < n_rows; r++) {
-            index[n] = (uint32_t)(row + r);
-            open[n] = gate[r];
-            n += gate[r] > 0.0f;
-        }
+        size_t end = row + n_rows, n = kernels(run)->live_f32(gate + row, n_rows, (uint32_t)row, index);
+        size_t more = kernels(run)->live_f32(gate + end, ahead_of(end, mat->rows), (uint32_t)end, index + n);
+        fill_ahead(index, n, n + more, (uint32_t)(end - 1));
         kernels(run)->gemv_r2_i8(mat->weights, mat->stride / 64, index, n, in->i8 + t * in->stride, sums);
         descale(run, op, 0, t, sums, n, 0, u);
-        kernels(run)->glu_relu2_f32(open, u, n, u);
-        memset(out, 0, n_rows * sizeof *out);
         for (size_t i = 0; i < n; i++)
-            out[index[i] - row] = u[i];
+            open[i] = gate[index[i]];
+        kernels(run)->glu_relu2_f32(open, u, n, u);
+        memset(out + row, 0, n_rows * sizeof *out);
+        for (size_t i = 0; i < n; i++)
+            out[index[i]] = u[i];
     }
 }
 
@@ -158,11 +175,11 @@ static void play_rows(const bn_run *run, const bn_op *op, int32_t m, size_t row,
 {
     const bn_tmat *mat = op->mat[m];
     const bn_buf_view *in = &run->plan->views[op->in];
-    uint32_t index[GEMV_ROWS];
+    uint32_t index[GEMV_ROWS + BN_AHEAD];
     int32_t sums[GEMV_ROWS];
     float u[GEMV_ROWS];
-    for (size_t r = 0; r < n_rows; r++)
-        index[r] = (uint32_t)(row + r);
+    for (size_t i = 0; i < n_rows + BN_AHEAD; i++)
+        index[i] = (uint32_t)(row + i < mat->rows ? row + i : mat->rows - 1);
     for (size_t t = 0; t < run->n_tokens; t++) {
         kernels(run)->gemv_r2_i8(mat->weights, mat->stride / 64, index, n_rows, in->i8 + t * in->stride, sums);
         deliver(run, op, m, t, row, n_rows, sums, u);
@@ -172,14 +189,14 @@ static void play_rows(const bn_run *run, const bn_op *op, int32_t m, size_t row,
 /* sums += cols col.. of the matrix @ q, leaving out the cols that meet a zero. */
 static void add_live_cols(const bn_run *run, const bn_tmat *mat, const int8_t *q, size_t col, int32_t *sums)
 {
-    uint32_t index[GEMV_COLS];
+    uint32_t index[GEMV_COLS + LOOK_AHEAD + SLACK];
     int8_t live[GEMV_COLS];
-    size_t n = 0, n_cols = mat->cols - col < GEMV_COLS ? mat->cols - col : GEMV_COLS;
-    for (size_t c = 0; c < n_cols; c++) {
-        index[n] = (uint32_t)(col + c);
-        live[n] = q[col + c];
-        n += q[col + c] != 0;
-    }
+    size_t end = mat->cols - col < GEMV_COLS ? mat->cols : col + GEMV_COLS;
+    size_t n = kernels(run)->live_i8(q + col, end - col, (uint32_t)col, index);
+    size_t more = kernels(run)->live_i8(q + end, ahead_of(end, mat->cols), (uint32_t)end, index + n);
+    fill_ahead(index, n, n + more, (uint32_t)(end - 1));
+    for (size_t i = 0; i < n; i++)
+        live[i] = q[index[i]];
     kernels(run)->gemv_c2_i8(mat->weights, mat->stride / 64, index, live, n, sums);
 }
 

@@ -1,12 +1,7 @@
-/* ops.c: thin drivers of the ops that are not matrices of trits or attention; each hands rows to a kernel. */
+/* ops.c: thin drivers of the ops that are not matrices or attention; each hands rows to a kernel. */
 #include "plan.h"
 
-enum {
-    HEAD_PIECE = 64         /* rows of the head per piece when one token wants logits */
-};
-
 typedef void dequant_fn(const void *row, size_t n, float *out);
-typedef void gemv_fn(const void *w, size_t row_bytes, size_t rows, size_t cols, const float *x, float *y);
 
 static dequant_fn *dequant_for(const bn_kernels *k, int32_t type)
 {
@@ -17,19 +12,6 @@ static dequant_fn *dequant_for(const bn_kernels *k, int32_t type)
     case BN_TYPE_Q8_0: return k->dequant_q8_0;
     case BN_TYPE_Q6_K: return k->dequant_q6_k;
     case BN_TYPE_Q4_0: return k->dequant_q4_0;
-    }
-    return NULL;
-}
-
-static gemv_fn *gemv_for(const bn_kernels *k, int32_t type)
-{
-    switch ((bn_type)type) {
-    case BN_TYPE_F32: return k->gemv_f32_f32;
-    case BN_TYPE_F16: return k->gemv_f16_f32;
-    case BN_TYPE_BF16: return k->gemv_bf16_f32;
-    case BN_TYPE_Q8_0: return k->gemv_q8_0_f32;
-    case BN_TYPE_Q6_K: return k->gemv_q6_k_f32;
-    case BN_TYPE_Q4_0: return k->gemv_q4_0_f32;
     }
     return NULL;
 }
@@ -92,35 +74,5 @@ void bn_play_rope(const bn_run *run, const bn_op *op)
                                          cos, sin);
         run->plan->ctx->kernels.rope_f32(bn_row(run, op->in2, (size_t)t), (size_t)op->n_kv_heads, head_dim, n_rot, neox,
                                          cos, sin);
-    }
-}
-
-/* Several tokens: a few rows become floats once and meet all tokens. By definition that is the same dot product. */
-static void head_rows(const bn_run *run, const bn_op *op, size_t row, size_t n_rows, float *rows)
-{
-    const bn_kernels *k = &run->plan->ctx->kernels;
-    size_t width = (size_t)run->plan->bufs[op->in].width;
-    size_t row_bytes = bn_type_row_bytes((bn_type)op->dense_type, width);
-    for (size_t r = 0; r < n_rows; r++)
-        dequant_for(k, op->dense_type)((const uint8_t *)op->dense + (row + r) * row_bytes, width, rows + r * width);
-    for (size_t i = 0; i < run->n_logits; i++)
-        k->gemv_f32_f32(rows, width * sizeof(float), n_rows, width, bn_row(run, op->in, run->n_tokens - run->n_logits + i),
-                        run->logits + i * op->dense_rows + row);
-}
-
-void bn_play_head(const bn_run *run, const bn_op *op, uint8_t *scratch)
-{
-    const bn_kernels *k = &run->plan->ctx->kernels;
-    size_t width = (size_t)run->plan->bufs[op->in].width, step = run->n_logits > 1 ? BN_HEAD_ROWS : HEAD_PIECE;
-    size_t row_bytes = bn_type_row_bytes((bn_type)op->dense_type, width);
-    if (run->n_logits == 0)
-        return;
-    for (int64_t piece; (piece = bn_next(run, bn_div_up(op->dense_rows, step))) >= 0;) {
-        size_t row = (size_t)piece * step, left = op->dense_rows - row, n_rows = left < step ? left : step;
-        if (run->n_logits > 1)
-            head_rows(run, op, row, n_rows, (float *)scratch);
-        else
-            gemv_for(k, op->dense_type)((const uint8_t *)op->dense + row * row_bytes, row_bytes, n_rows, width,
-                                        bn_row(run, op->in, run->n_tokens - 1), run->logits + row);
     }
 }

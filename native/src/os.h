@@ -1,4 +1,4 @@
-/* os.h: what the operating system gives beyond threads: zeroed pages in large pieces and the number of cores. */
+/* os.h: what the operating system gives beyond threads: zeroed pages in large pieces, the number of cores and a clock. */
 #ifndef BN_OS_H
 #define BN_OS_H
 
@@ -10,8 +10,17 @@
 void *bn_os_pages_alloc(size_t n_bytes, int huge);
 void bn_os_pages_free(void *pages, size_t n_bytes);
 
-/* Physical cores this process may run on (affinity and hyper-threads considered); at least 1. */
+/* Physical cores this process may keep busy (affinity, hyper-threads and CPU quota considered); at least 1. */
 int32_t bn_os_physical_cores(void);
+
+/* CPUs this process may run on, hyper-threads counted; at least 1. */
+int32_t bn_os_cpus(void);
+
+#if defined(__linux__)
+/* The whole CPUs that the quotas of control groups allow, rounded down but at least 1; 0 if there is none. groups_file:
+ * "/proc/self/cgroup"; root: where control groups are mounted, "/sys/fs/cgroup". */
+int32_t bn_os_quota_cpus(const char *groups_file, const char *root);
+#endif
 
 /* A clock that never goes back, in nanoseconds. */
 uint64_t bn_os_now_ns(void);

@@ -79,7 +79,7 @@ static int op_is_valid(const bn_plan *plan, const bn_op *op)
     case BN_OP_MATMUL: return matmul_is_valid(plan, op);
     case BN_OP_GATED_MATMUL:
         return op->n_mats == 1 && !op->add && matmul_is_valid(plan, op) &&
-               is_f32(plan, op->in2, (int64_t)op->mat[0]->rows) &&
+               is_f32(plan, op->in2, (int64_t)op->mat[0]->rows) && op->in2 != op->out[0] &&
                (op->act == BN_ACT_RELU2 || op->act == BN_ACT_SILU);
     case BN_OP_ROPE:
         return heads_are_valid(op) && is_f32(plan, op->in, queries) && is_f32(plan, op->in2, keys) && op->n_rot > 0 &&
@@ -89,7 +89,7 @@ static int op_is_valid(const bn_plan *plan, const bn_op *op)
     case BN_OP_ATTENTION:
         return heads_are_valid(op) && op->layer >= 0 && is_f32(plan, op->in, queries) &&
                is_f32(plan, op->out[0], queries) && op->in != op->out[0];
-    case BN_OP_HEAD: return dense_is_valid(op, in);
+    case BN_OP_HEAD: return op->head && in > 0 && op->head->cols == (size_t)in;
     }
     return 0;
 }
@@ -107,7 +107,8 @@ static size_t scratch_for(const bn_plan *plan, const bn_op *op)
     } else if (op->kind == BN_OP_QUANT) {
         n = (size_t)plan->bufs[op->in].width * sizeof(float);
     } else if (op->kind == BN_OP_HEAD) {
-        n = BN_HEAD_ROWS * (size_t)plan->bufs[op->in].width * sizeof(float);
+        size_t rows = BN_HEAD_ROWS * op->head->cols, tokens = plan->max_tokens * BN_TILE_ROWS;
+        n = (rows > tokens ? rows : tokens) * sizeof(float);
     }
     return align_up(n);
 }
@@ -116,6 +117,20 @@ static size_t scratch_for(const bn_plan *plan, const bn_op *op)
 static void *place(uint8_t *memory, size_t at)
 {
     return memory ? memory + at : NULL;
+}
+
+/* Hidden states for the quantised heads, from `at` on; one op plays at a time, so they share. Returns the end. */
+static size_t place_acts(bn_plan *plan, uint8_t *memory, size_t at)
+{
+    size_t cols = 0, tokens = plan->max_tokens;
+    for (size_t i = 0; i < plan->n_ops; i++)
+        if (plan->ops[i].kind == BN_OP_HEAD && plan->ops[i].head->format.cols && plan->ops[i].head->cols > cols)
+            cols = plan->ops[i].head->cols;
+    size_t n = align_up(tokens * cols), scale_bytes = cols ? align_up(tokens * sizeof(float)) : 0;
+    if (memory && cols)
+        plan->acts = (bn_acts_memory){place(memory, at), place(memory, at + 2 * n), place(memory, at + 4 * n),
+                                      place(memory, at + 5 * n)};
+    return at + 5 * n + scale_bytes;
 }
 
 /* Gives every buffer its place; with memory NULL only counts. Returns the bytes needed. */
@@ -140,7 +155,7 @@ static size_t place_buffers(bn_plan *plan, uint8_t *memory)
         if (memory)
             plan->views[i] = view;
     }
-    return at;
+    return place_acts(plan, memory, at);
 }
 
 static bn_status build(bn_plan *plan, const bn_op *ops, const bn_buf *bufs)
@@ -165,7 +180,7 @@ static bn_status build(bn_plan *plan, const bn_op *ops, const bn_buf *bufs)
     }
     size_t at = align_up(place_buffers(plan, NULL));
     plan->n_bytes = at + (size_t)bn_ctx_n_threads(plan->ctx) * plan->scratch_bytes + ALIGN;
-    plan->memory = bn_os_pages_alloc(plan->n_bytes, 1);
+    plan->memory = bn_os_pages_alloc(plan->n_bytes, 0);     /* one token touches a little of what a batch does */
     if (!plan->memory)
         return BN_ERR_NOMEM;
     place_buffers(plan, plan->memory);
@@ -225,12 +240,13 @@ static void play_op(const bn_run *run, const bn_op *op, uint8_t *scratch)
 
 static void play(void *arg, int32_t thread)
 {
-    const bn_run *run = arg;
-    bn_plan *plan = run->plan;
+    bn_run run = *(const bn_run *)arg;
+    bn_plan *plan = run.plan;
     uint8_t *scratch = plan->scratch + (size_t)thread * plan->scratch_bytes;
     uint64_t before = thread == 0 ? bn_os_now_ns() : 0;
-    for (size_t i = run->first; i < run->end; i++) {
-        play_op(run, &plan->ops[i], scratch);
+    run.thread = thread;
+    for (size_t i = run.first; i < run.end; i++) {
+        play_op(&run, &plan->ops[i], scratch);
         bn_pool_barrier(plan->ctx->pool);
         if (thread == 0) {
             uint64_t now = bn_os_now_ns();
@@ -267,7 +283,7 @@ bn_status bn_plan_run(bn_plan *plan, bn_kv *kv, const int32_t *tokens, size_t n_
         return BN_ERR_ARG;
     if (!bn_pool_is_alive(plan->ctx->pool))
         return BN_ERR_THREAD;
-    bn_run run = {plan, kv, tokens, n_tokens, pos, first, end, logits, n_logits};
+    bn_run run = {plan, kv, tokens, n_tokens, pos, first, end, logits, n_logits, 0};
     if (!run_is_valid(&run))
         return BN_ERR_ARG;
     bn_pool_run(plan->ctx->pool, play, &run);

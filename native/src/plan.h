@@ -4,16 +4,25 @@
 
 #include "bitnet.h"
 #include "ctx.h"
+#include "dmat.h"
 #include "kernels.h"
 #include "kv.h"
 #include "tmat.h"
 
 enum {
-    BN_HEAD_ROWS = 16,          /* rows of the head that are dequantised together when several tokens want logits */
+    BN_HEAD_ROWS = 16,          /* rows of a head of floats that become float32 together for several tokens */
     BN_GEMM_MIN_TOKENS = 4,     /* fewer tokens are cheaper one by one, while the tiles are in cache */
     BN_PANEL_BLOCKS = 33,       /* most blocks of 16 cols of a panel: it stays in the L1 cache */
     BN_PANEL_BYTES = BN_GEMM_TILES * BN_PANEL_BLOCKS * 256
 };
+
+/* Memory for what bn_acts_i16 points to: the hidden states of max_tokens tokens. */
+typedef struct {
+    int16_t *x;
+    int8_t *digits;
+    int32_t *offset;
+    float *s;
+} bn_acts_memory;
 
 struct bn_plan {
     bn_ctx *ctx;
@@ -23,14 +32,15 @@ struct bn_plan {
     bn_buf_view *views;
     size_t n_bufs;
     size_t n_ctx, max_tokens;
-    uint8_t *memory;            /* all buffers, then one scratch area per thread */
+    bn_acts_memory acts;        /* for quantised heads */
+    uint8_t *memory;            /* all buffers, the hidden states of heads, then one scratch area per thread */
     size_t n_bytes;
     uint8_t *scratch;
     size_t scratch_bytes;       /* per thread */
     uint64_t *times;
 };
 
-/* One call of bn_plan_run, shared by all threads and not written by them. */
+/* One call of bn_plan_run as one thread sees it. */
 typedef struct {
     bn_plan *plan;
     bn_kv *kv;
@@ -39,6 +49,7 @@ typedef struct {
     size_t first, end;
     float *logits;
     size_t n_logits;
+    int32_t thread;
 } bn_run;
 
 /* Each plays the calling thread's share of one op; pieces of work come from bn_pool_next. */
@@ -61,10 +72,10 @@ static inline float *bn_row(const bn_run *run, int32_t buf, size_t t)
     return view->f32 + t * view->stride;
 }
 
-/* The next of n pieces of the current op for the calling thread, or -1. */
+/* The next of n pieces of the current op for this thread, or -1. */
 static inline int64_t bn_next(const bn_run *run, size_t n)
 {
-    return bn_pool_next(run->plan->ctx->pool, (int64_t)n);
+    return bn_pool_next(run->plan->ctx->pool, run->thread, (int64_t)n);
 }
 
 #endif

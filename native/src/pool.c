@@ -2,22 +2,30 @@
  *
  * A run, a barrier and the end of a run are the same event: `phase` moves on by one. Whoever waits for it spins first,
  * because the next step is usually microseconds away, and then sleeps, because it may be seconds away, or the awaited
- * thread may need this very core. How long spinning pays is learned: a barrier that ended in sleep halves the limit, one
- * that spinning got over doubles it. So a machine with more threads than free cores soon sleeps at once.
+ * thread may need this very core. Spinning must last longer than waking a sleeper takes: otherwise one sleep makes the
+ * others sleep at the next barrier, and so on for ever. With more threads than CPUs the awaited thread is probably
+ * waiting for this one to leave: then it yields instead of spinning.
  *
- * The counters lie on cache lines of their own: pieces are drawn while others spin on the phase. */
+ * Every thread has a run of the pieces of its own, so that it walks through memory in one line, and takes from the runs of
+ * others when its own is done. The counters lie on cache lines of their own: pieces are drawn while others spin on the
+ * phase. */
 #include "pool.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include <signal.h>
+
+#include "os.h"
 
 enum {
     CACHE_LINE = 128,           /* 64 almost everywhere; pairs of lines are prefetched on x86, and Apple has 128 */
-    SPIN_MIN = 16,
-    SPIN_MAX = 4096             /* roughly 100 microseconds */
+    SPINS = 2048,               /* 5 to 100 microseconds, by the CPU's idea of a pause: longer than a wake-up */
+    YIELDS = 8,                 /* each lets another thread of this CPU run */
+    PATIENCE = 4,               /* spins in vain, one after the other, before spinning is given up */
+    RETRY = 256                 /* waits until it is tried again */
 };
 
 typedef struct {
@@ -26,10 +34,18 @@ typedef struct {
     pthread_t handle;
 } worker;
 
+/* How many pieces of a thread's run are handed out. */
+typedef struct {
+    _Atomic int64_t taken;
+    char pad[CACHE_LINE - sizeof(_Atomic int64_t)];
+} run_counter;
+
 struct bn_pool {
     int32_t n_threads;
+    int crowded;                /* more threads than CPUs */
     pid_t owner;                /* the process whose threads the workers are */
     worker *workers;            /* n_threads - 1 */
+    run_counter *runs;          /* n_threads */
     pthread_mutex_t mutex;      /* of the sleepers */
     pthread_cond_t moved;       /* phase has moved on */
     void (*fn)(void *arg, int32_t thread);      /* NULL: workers leave. Written between runs, published by phase */
@@ -38,12 +54,10 @@ struct bn_pool {
     char pad0[CACHE_LINE];
     atomic_uint phase;
     atomic_uint sleepers;       /* threads that hold or wait for `moved` */
-    atomic_uint spin_limit;     /* a guess: races between readers and writers only make it a different guess */
+    atomic_uint in_vain;        /* waits since spinning last helped; lost updates only make it another guess */
     char pad1[CACHE_LINE];
     atomic_int arrived;         /* threads that stand at the current barrier */
     char pad2[CACHE_LINE];
-    _Atomic int64_t next;       /* piece to hand out */
-    char pad3[CACHE_LINE];
 };
 
 /* Tells the core that this is a spin loop: saves power and leaves the units to a hyper-thread. */
@@ -58,13 +72,31 @@ static inline void spin_pause(void)
 #endif
 }
 
-/* Spins while the phase is `old`. Returns 1 once it has moved; acquire pairs with the exchange in move_on. */
-static int spin(bn_pool *pool, unsigned old, unsigned limit)
+/* Does spinning pay? Not if the awaited thread is kept from running, by others or by this very one. */
+static int spins_now(bn_pool *pool)
 {
-    for (unsigned i = 0; i < limit; i++) {
+    unsigned in_vain = atomic_load_explicit(&pool->in_vain, memory_order_relaxed);
+    return !pool->crowded && (in_vain < PATIENCE || in_vain % RETRY == 0);
+}
+
+/* Waits awake while the phase is `old`. Returns 1 once it has moved; acquire pairs with the exchange in move_on. */
+static int wait_awake(bn_pool *pool, unsigned old)
+{
+    if (spins_now(pool)) {
+        for (int i = 0; i < SPINS; i++) {
+            if (atomic_load_explicit(&pool->phase, memory_order_acquire) != old) {
+                if (atomic_load_explicit(&pool->in_vain, memory_order_relaxed) != 0)
+                    atomic_store_explicit(&pool->in_vain, 0, memory_order_relaxed);
+                return 1;
+            }
+            spin_pause();
+        }
+    }
+    atomic_fetch_add_explicit(&pool->in_vain, 1, memory_order_relaxed);
+    for (int i = 0; i < (pool->crowded ? 8 * YIELDS : YIELDS); i++) {
         if (atomic_load_explicit(&pool->phase, memory_order_acquire) != old)
             return 1;
-        spin_pause();
+        sched_yield();
     }
     return 0;
 }
@@ -82,10 +114,11 @@ static void park(bn_pool *pool, unsigned old)
     pthread_mutex_unlock(&pool->mutex);
 }
 
-/* Begins the next step: pieces from 0, then everybody who waits goes on. */
+/* Begins the next step: no piece is taken, then everybody who waits goes on. */
 static void move_on(bn_pool *pool, unsigned phase)
 {
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+    for (int32_t thread = 0; thread < pool->n_threads; thread++)
+        atomic_store_explicit(&pool->runs[thread].taken, 0, memory_order_relaxed);
     atomic_exchange_explicit(&pool->phase, phase, memory_order_seq_cst);
     if (atomic_load_explicit(&pool->sleepers, memory_order_seq_cst) > 0) {
         pthread_mutex_lock(&pool->mutex);       /* a sleeper is now either waiting or has yet to look at the phase */
@@ -104,15 +137,8 @@ static unsigned arrive(bn_pool *pool)
         move_on(pool, old + 1);
         return old + 1;
     }
-    unsigned limit = atomic_load_explicit(&pool->spin_limit, memory_order_relaxed), learned;
-    if (spin(pool, old, limit)) {
-        learned = limit < SPIN_MAX ? limit * 2 : SPIN_MAX;
-    } else {
+    if (!wait_awake(pool, old))
         park(pool, old);
-        learned = limit > SPIN_MIN ? limit / 2 : SPIN_MIN;
-    }
-    if (learned != limit)
-        atomic_store_explicit(&pool->spin_limit, learned, memory_order_relaxed);
     return old + 1;
 }
 
@@ -121,7 +147,7 @@ static void *worker_main(void *arg)
     worker *self = arg;
     bn_pool *pool = self->pool;
     for (unsigned phase = 0;; phase = arrive(pool)) {
-        if (!spin(pool, phase, SPIN_MAX))
+        if (!wait_awake(pool, phase))
             park(pool, phase);
         if (!pool->fn)
             return NULL;
@@ -152,6 +178,7 @@ static void stop(bn_pool *pool, int32_t n_workers)
     pthread_cond_destroy(&pool->moved);
     pthread_mutex_destroy(&pool->mutex);
     free(pool->workers);
+    free(pool->runs);
     free(pool);
 }
 
@@ -162,25 +189,27 @@ bn_status bn_pool_create(int32_t n_threads, bn_pool **out)
     *out = NULL;
     bn_pool *pool = calloc(1, sizeof *pool);
     worker *workers = calloc((size_t)n_threads, sizeof *workers);
-    if (!pool || !workers || pthread_mutex_init(&pool->mutex, NULL) != 0) {
+    run_counter *runs = calloc((size_t)n_threads, sizeof *runs);
+    int n_made = 0;
+    if (pool && workers && runs && pthread_mutex_init(&pool->mutex, NULL) == 0)
+        n_made = 1 + (pthread_cond_init(&pool->moved, NULL) == 0);
+    if (n_made < 2) {
+        if (n_made == 1)
+            pthread_mutex_destroy(&pool->mutex);
         free(workers);
-        free(pool);
-        return BN_ERR_NOMEM;
-    }
-    if (pthread_cond_init(&pool->moved, NULL) != 0) {
-        pthread_mutex_destroy(&pool->mutex);
-        free(workers);
+        free(runs);
         free(pool);
         return BN_ERR_NOMEM;
     }
     pool->n_threads = n_threads;
+    pool->crowded = n_threads > bn_os_cpus();
     pool->owner = getpid();
     pool->workers = workers;
+    pool->runs = runs;
     atomic_init(&pool->phase, 0);
     atomic_init(&pool->sleepers, 0);
-    atomic_init(&pool->spin_limit, SPIN_MAX);
+    atomic_init(&pool->in_vain, 0);
     atomic_init(&pool->arrived, 0);
-    atomic_init(&pool->next, 0);
     for (int32_t i = 0; i < n_threads - 1; i++) {
         workers[i].pool = pool;
         workers[i].thread = i + 1;
@@ -201,6 +230,7 @@ void bn_pool_free(bn_pool *pool)
         stop(pool, pool->n_threads - 1);
     } else {                    /* a forked child: the workers stayed behind, and may have held the mutex */
         free(pool->workers);
+        free(pool->runs);
         free(pool);
     }
 }
@@ -231,18 +261,29 @@ void bn_pool_barrier(bn_pool *pool)
     if (pool->n_threads > 1)
         arrive(pool);
     else
-        atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+        atomic_store_explicit(&pool->runs[0].taken, 0, memory_order_relaxed);
 }
 
-/* Relaxed: a piece carries no data; the barriers around the step order what the pieces touch. */
-int64_t bn_pool_next(bn_pool *pool, int64_t n)
+/* The next piece of `owner`'s run of the n pieces, or -1. Relaxed: a piece carries no data; the barriers around the step
+ * order what the pieces touch. A look before the addition keeps done runs from being written to. */
+static int64_t take(bn_pool *pool, int64_t owner, int64_t n)
 {
-    int64_t piece;
-    if (pool->n_threads > 1) {
-        piece = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-    } else {
-        piece = atomic_load_explicit(&pool->next, memory_order_relaxed);
-        atomic_store_explicit(&pool->next, piece + 1, memory_order_relaxed);
-    }
-    return piece < n ? piece : -1;
+    _Atomic int64_t *taken = &pool->runs[owner].taken;
+    int64_t first = owner * n / pool->n_threads, end = (owner + 1) * n / pool->n_threads;
+    int64_t piece = first + atomic_load_explicit(taken, memory_order_relaxed);
+    if (piece >= end)
+        return -1;
+    if (pool->n_threads > 1)
+        piece = first + atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
+    else
+        atomic_store_explicit(taken, piece + 1, memory_order_relaxed);
+    return piece < end ? piece : -1;
+}
+
+int64_t bn_pool_next(bn_pool *pool, int32_t thread, int64_t n)
+{
+    int64_t piece = take(pool, thread, n);
+    for (int32_t i = 1; piece < 0 && i < pool->n_threads; i++)
+        piece = take(pool, (thread + i) % pool->n_threads, n);
+    return piece;
 }

@@ -26,9 +26,9 @@ void bn_pool_run(bn_pool *pool, void (*fn)(void *arg, int32_t thread), void *arg
  * All threads must pass the same number of barriers. A run begins and ends with an implied one. */
 void bn_pool_barrier(bn_pool *pool);
 
-/* Inside fn: the next piece of the step, 0..n-1 in ascending order, each handed out exactly once to whichever thread
- * asks; -1 when none is left. A step is what lies between two barriers: each barrier begins the count anew. Within a
- * step all threads must ask with the same n. */
-int64_t bn_pool_next(bn_pool *pool, int64_t n);
+/* Inside fn: a piece of the step, 0..n-1, each handed out exactly once to whichever thread asks; -1 when none is left. A
+ * thread gets consecutive pieces as long as it can, then what others have left. n <= 2^54. A step is what lies between two
+ * barriers: each barrier begins anew. Within a step all threads must ask with the same n. */
+int64_t bn_pool_next(bn_pool *pool, int32_t thread, int64_t n);
 
 #endif

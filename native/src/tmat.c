@@ -11,7 +11,6 @@
 
 #include "ctx.h"
 #include "entries.h"
-#include "os.h"
 
 enum {
     I2_S_BLOCK = 128,                       /* values of an I2_S block, 32 bytes */
@@ -184,7 +183,7 @@ static void pack_pieces(void *arg, int32_t thread)
     const bn_tmat *mat = job->mat;
     code_piece *piece = job->scratch + thread;
     size_t across = bn_div_up(mat->cols, PIECE_COLS), n = across * bn_div_up(mat->rows, PIECE_ROWS);
-    for (int64_t next; (next = bn_pool_next(job->pool, (int64_t)n)) >= 0;) {
+    for (int64_t next; (next = bn_pool_next(job->pool, thread, (int64_t)n)) >= 0;) {
         size_t row = (size_t)next / across * PIECE_ROWS, col = (size_t)next % across * PIECE_COLS;
         if (read_piece(job, row, col, piece)) {
             atomic_store_explicit(&job->bad, 1, memory_order_relaxed);
@@ -254,10 +253,8 @@ bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, con
         return BN_ERR_THREAD;
     bn_tmat *mat = malloc(sizeof *mat);
     code_piece *scratch = malloc((size_t)bn_ctx_n_threads(ctx) * sizeof *scratch);
-    shape.weights = bn_os_pages_alloc(shape.n_bytes, 1);
-    if (!mat || !scratch || !shape.weights) {
-        if (shape.weights)
-            bn_os_pages_free(shape.weights, shape.n_bytes);
+    shape.weights = mat && scratch ? bn_chunk_take(&ctx->chunk, shape.n_bytes, &shape.chunk) : NULL;
+    if (!shape.weights) {
         free(mat);
         free(scratch);
         return BN_ERR_NOMEM;
@@ -302,7 +299,7 @@ void bn_tmat_free(bn_tmat *mat)
 {
     if (!mat)
         return;
-    bn_os_pages_free(mat->weights, mat->n_bytes);
+    bn_chunk_release(mat->chunk);
     free(mat);
 }
 

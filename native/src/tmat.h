@@ -3,6 +3,7 @@
 #define BN_TMAT_H
 
 #include "bitnet.h"
+#include "chunk.h"
 #include "kernels.h"
 
 struct bn_tmat {
@@ -13,6 +14,7 @@ struct bn_tmat {
     float scale;
     uint8_t *weights;               /* n_units * stride bytes */
     size_t n_bytes;
+    bn_chunk *chunk;                /* holds the weights */
 };
 
 static inline size_t bn_div_up(size_t a, size_t b)

@@ -58,7 +58,7 @@ static void check_wrong_ops(const model *m)
         {BN_OP_ATTENTION, offsetof(bn_op, layer), -7},  {BN_OP_ATTENTION, offsetof(bn_op, out), Q},
         {BN_OP_GATED_MATMUL, offsetof(bn_op, act), 2},  {BN_OP_GATED_MATMUL, offsetof(bn_op, act), -1},
         {BN_OP_GATED_MATMUL, offsetof(bn_op, in2), X},  {BN_OP_GATED_MATMUL, offsetof(bn_op, add), 1},
-        {BN_OP_GATED_MATMUL, offsetof(bn_op, n_mats), 2}, {BN_OP_HEAD, offsetof(bn_op, dense_type), 36}};
+        {BN_OP_GATED_MATMUL, offsetof(bn_op, n_mats), 2}, {BN_OP_HEAD, offsetof(bn_op, in), ATTQ}};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         check_refused(m, others[i].kind, others[i].field, others[i].value);
 }

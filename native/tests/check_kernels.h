@@ -26,10 +26,12 @@ typedef struct {
 
 /* One table per room, ended by a NULL name. */
 extern const kernel_check ternary_checks[];
+extern const kernel_check live_checks[];
 extern const kernel_check quant_checks[];
 extern const kernel_check float_checks[];
 extern const kernel_check half_checks[];
 extern const kernel_check dense_checks[];
+extern const kernel_check head_checks[];
 
 /* ---- Inputs ---- */
 

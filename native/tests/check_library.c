@@ -158,6 +158,34 @@ static void check_matrix_arguments(bn_ctx *ctx)
     check(bn_tmat_unpack(NULL, trits) == BN_ERR_ARG, "unpack nothing");
 }
 
+static void check_head_arguments(bn_ctx *ctx)
+{
+    static uint8_t data[17 * 210];
+    bn_dmat *mat;
+    size_t huge = (size_t)1 << 62, n = sizeof data;
+    check_case("head arguments");
+    check(bn_dmat_pack(NULL, BN_TYPE_Q6_K, data, n, 17, 256, &mat) == BN_ERR_ARG, "no context");
+    check(bn_dmat_pack(ctx, BN_TYPE_Q6_K, NULL, n, 17, 256, &mat) == BN_ERR_ARG, "no data");
+    check(bn_dmat_pack(ctx, BN_TYPE_Q6_K, data, n, 17, 256, NULL) == BN_ERR_ARG, "no result");
+    check(bn_dmat_pack(ctx, BN_TYPE_Q6_K, data, n - 1, 17, 256, &mat) == BN_ERR_ARG, "too few bytes");
+    check(bn_dmat_pack(ctx, BN_TYPE_Q6_K, data, n, 16, 256, &mat) == BN_ERR_ARG, "too many bytes");
+    check(bn_dmat_pack(ctx, BN_TYPE_Q6_K, data, 0, 0, 256, &mat) == BN_ERR_ARG, "no rows");
+    check(bn_dmat_pack(ctx, BN_TYPE_Q6_K, data, 0, 17, 0, &mat) == BN_ERR_ARG, "no cols");
+    check(bn_dmat_pack(ctx, BN_TYPE_Q6_K, data, 17 * 105, 17, 128, &mat) == BN_ERR_ARG, "half a block");
+    check(bn_dmat_pack(ctx, (bn_type)3, data, n, 17, 256, &mat) == BN_ERR_ARG, "an unknown type");
+    check(bn_dmat_pack(ctx, BN_TYPE_F32, data, 0, huge, 4, &mat) == BN_ERR_ARG, "rows * cols wraps to 0");
+    check(bn_dmat_pack(ctx, BN_TYPE_F32, data, 0, 4, huge, &mat) == BN_ERR_ARG, "cols without end");
+    if (check(bn_dmat_pack(ctx, BN_TYPE_Q6_K, data, n, 17, 256, &mat) == BN_OK, "pack"))
+        check(bn_dmat_rows(mat) == 17 && bn_dmat_cols(mat) == 256 && bn_dmat_type(mat) == BN_TYPE_Q6_K &&
+                  bn_dmat_bytes(mat) >= n,
+              "what was packed");
+    bn_dmat_free(mat);
+    if (check(bn_dmat_pack(ctx, BN_TYPE_F16, data, 17 * 64, 17, 32, &mat) == BN_OK, "floats"))
+        check(bn_dmat_bytes(mat) == 32 * 64, "floats as they are, in whole tiles");
+    bn_dmat_free(mat);
+    bn_dmat_free(NULL);
+}
+
 static void check_count(void)
 {
     static uint8_t data[1001];
@@ -189,6 +217,7 @@ static void check_matrices(void)
             for (int layout = BN_LAYOUT_T2; layout <= BN_LAYOUT_L3; layout++)
                 check_round_trip(ctx, (bn_layout)layout, shapes[s][0], shapes[s][1]);
         check_matrix_arguments(ctx);
+        check_head_arguments(ctx);
         bn_ctx_free(ctx);
     }
     check_count();
@@ -247,6 +276,7 @@ int main(int argc, char **argv)
     check_caches();
     check_row_bytes();
     check_matmuls(quick);
+    check_heads(quick);
     check_models(quick);
     check_plan_arguments(quick);
     return check_end();

@@ -11,7 +11,7 @@ const bn_buf BUFS[N_BUFS] = {
     [X] = {BN_BUF_F32, HIDDEN}, [XQ] = {BN_BUF_I8, HIDDEN},   [Q] = {BN_BUF_F32, HEADS * HEAD_DIM},
     [K] = {BN_BUF_F32, KEYS},   [V] = {BN_BUF_F32, KEYS},     [ATT] = {BN_BUF_F32, HEADS * HEAD_DIM},
     [ATTQ] = {BN_BUF_I8, HEADS * HEAD_DIM},                   [GATE] = {BN_BUF_F32, FF},
-    [FFQ] = {BN_BUF_I8, FF}};
+    [FFN] = {BN_BUF_F32, FF},   [FFQ] = {BN_BUF_I8, FF}};
 
 /* Rows and cols of the seven matrices of a layer: q, k, v, output, gate, up, down. */
 static const size_t SHAPES[7][2] = {{HEADS * HEAD_DIM, HIDDEN}, {KEYS, HIDDEN}, {KEYS, HIDDEN},
@@ -110,16 +110,16 @@ static size_t list_layer(const family *f, int32_t layer, bn_tmat *const *mats, b
     ops[n++] = matmul_of(ATTQ, 1, mats + 3, X, -1, -1);
     ops[n++] = quant_of(X, XQ, 1);
     ops[n++] = matmul_of(XQ, 1, mats + 4, GATE, -1, -1);
-    ops[n] = matmul_of(XQ, 1, mats + 5, GATE, -1, -1);
+    ops[n] = matmul_of(XQ, 1, mats + 5, FFN, -1, -1);
     ops[n].kind = BN_OP_GATED_MATMUL;
     ops[n].in2 = GATE;
     ops[n++].act = f->act;
-    ops[n++] = quant_of(GATE, FFQ, f->sub_norms);
+    ops[n++] = quant_of(FFN, FFQ, f->sub_norms);
     ops[n++] = matmul_of(FFQ, 1, mats + 6, X, -1, -1);
     return n;
 }
 
-static size_t list_model(const family *f, bn_tmat *const *mats, bn_op *ops)
+static size_t list_model(const family *f, bn_tmat *const *mats, const bn_dmat *head, bn_op *ops)
 {
     size_t n = 0;
     ops[n] = op_of(BN_OP_EMBED, -1, -1, X);
@@ -130,10 +130,8 @@ static size_t list_model(const family *f, bn_tmat *const *mats, bn_op *ops)
         n += list_layer(f, layer, mats + 7 * layer, ops + n);
     ops[n] = op_of(BN_OP_NORM, X, -1, X);
     ops[n++].weight = weights.norm;
-    ops[n] = ops[0];
-    ops[n].kind = BN_OP_HEAD;
-    ops[n].in = X;
-    ops[n++].out[0] = -1;
+    ops[n] = op_of(BN_OP_HEAD, X, -1, -1);
+    ops[n++].head = head;
     return n;
 }
 
@@ -146,9 +144,10 @@ int model_open(model *m, const family *f, const layouts *layouts, const char *is
         ok = bn_tmat_pack(m->ctx, BN_PACK_TRITS, layouts->of[i % 7], weights.trits[i], shape[0] * shape[1], shape[0],
                           shape[1], 0.01f * (float)(i + 1), &m->mats[i]) == BN_OK;
     }
-    if (!ok)
+    size_t head_bytes = VOCAB * bn_type_row_bytes(f->dense, HIDDEN);
+    if (!ok || bn_dmat_pack(m->ctx, f->dense, weights.dense, head_bytes, VOCAB, HIDDEN, &m->head) != BN_OK)
         return 0;
-    m->n_ops = list_model(f, m->mats, m->ops);
+    m->n_ops = list_model(f, m->mats, m->head, m->ops);
     return bn_plan_create(m->ctx, m->ops, m->n_ops, BUFS, N_BUFS, N_CTX, N_TOKENS, &m->plan) == BN_OK &&
            bn_kv_create(LAYERS, KV_HEADS, HEAD_DIM, N_CTX, &m->kv) == BN_OK;
 }
@@ -159,5 +158,6 @@ void model_close(model *m)
     bn_kv_free(m->kv);
     for (size_t i = 0; i < MATS; i++)
         bn_tmat_free(m->mats[i]);
+    bn_dmat_free(m->head);
     bn_ctx_free(m->ctx);
 }

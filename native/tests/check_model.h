@@ -14,8 +14,8 @@ enum {
     WIDEST = 1024               /* a fuzzed plan may read this many values per row of what it is given */
 };
 
-/* Buffers: the residual stream, its int8, queries, keys, values, attention and its int8, the gate and its int8. */
-enum { X, XQ, Q, K, V, ATT, ATTQ, GATE, FFQ, N_BUFS };
+/* Buffers: the residual stream, its int8, queries, keys, values, attention and its int8, the gate, the gated product and its int8. */
+enum { X, XQ, Q, K, V, ATT, ATTQ, GATE, FFN, FFQ, N_BUFS };
 
 extern const bn_buf BUFS[N_BUFS];
 
@@ -44,6 +44,7 @@ void draw_dense(bn_type type);
 typedef struct {
     bn_ctx *ctx;
     bn_tmat *mats[MATS];
+    bn_dmat *head;
     bn_op ops[MAX_OPS];
     size_t n_ops;
     bn_plan *plan;

@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "check_model.h"
+#include "dispatch.h"
+
+enum { MAX_HEAD_COLS = 1024 };
 
 /* Logits of all tokens, evaluated `step` at a time; `wanted` of each step (the last ones) are asked for. */
 static int model_run(model *m, size_t step, size_t wanted, float *logits)
@@ -198,6 +201,91 @@ void check_matmuls(int quick)
                     for (int layout = BN_LAYOUT_T2; layout <= BN_LAYOUT_L3; layout++)
                         check_product(ctx, (bn_layout)layout, shapes[s][0], shapes[s][1], token_counts[t],
                                       (int)(s + t) % 2);
+            bn_ctx_free(ctx);
+        }
+}
+
+/* ---- One head ---- */
+
+/* The rows as floats and the dot products in double: within what rounding h to 16 bits and adding floats change. */
+static int logits_are_right(const uint8_t *rows, const bn_dmat *mat, const float *h, const float *logits)
+{
+    static float row[MAX_HEAD_COLS];
+    size_t cols = bn_dmat_cols(mat), row_bytes = bn_type_row_bytes(bn_dmat_type(mat), cols);
+    bn_kernels k;
+    bn_kernels_fill(BN_ISA_scalar, &k);
+    float amax = 0;
+    for (size_t i = 0; i < cols; i++)
+        amax = fmaxf(amax, fabsf(h[i]));
+    for (size_t r = 0; r < bn_dmat_rows(mat); r++) {
+        double sum = 0, size = 0;
+        switch (bn_dmat_type(mat)) {
+        case BN_TYPE_Q8_0: k.dequant_q8_0(rows + r * row_bytes, cols, row); break;
+        case BN_TYPE_Q6_K: k.dequant_q6_k(rows + r * row_bytes, cols, row); break;
+        case BN_TYPE_Q4_0: k.dequant_q4_0(rows + r * row_bytes, cols, row); break;
+        case BN_TYPE_F32: k.dequant_f32(rows + r * row_bytes, cols, row); break;
+        case BN_TYPE_F16: k.dequant_f16(rows + r * row_bytes, cols, row); break;
+        case BN_TYPE_BF16: k.dequant_bf16(rows + r * row_bytes, cols, row); break;
+        }
+        for (size_t i = 0; i < cols; i++) {
+            sum += (double)row[i] * h[i];
+            size += fabs((double)row[i]) * (fabs((double)h[i]) * 0x1p-17 + amax / 65000.0);
+        }
+        if (!(fabs(logits[r] - sum) <= size))
+            return 0;
+    }
+    return 1;
+}
+
+static void check_head(bn_ctx *ctx, bn_type type, size_t rows, size_t cols, size_t n_tokens, int not_finite)
+{
+    check_case("head %s of type %d: %zu rows, %zu cols, %zu tokens, %d threads, not finite %d", bn_ctx_isa(ctx),
+               (int)type, rows, cols, n_tokens, (int)bn_ctx_n_threads(ctx), not_finite);
+    draw_dense(type);
+    bn_dmat *mat = NULL;
+    bn_plan *plan = NULL;
+    bn_buf_view h;
+    const bn_buf buf = {BN_BUF_F32, (int32_t)cols};
+    bn_op op = {.kind = BN_OP_HEAD, .in2 = -1, .out = {-1, -1, -1}};
+    float *logits = malloc(n_tokens * rows * sizeof *logits);
+    if (check(bn_dmat_pack(ctx, type, weights.dense, rows * bn_type_row_bytes(type, cols), rows, cols, &mat) == BN_OK,
+              "pack")) {
+        op.head = mat;
+        if (check(bn_plan_create(ctx, &op, 1, &buf, 1, 32, 32, &plan) == BN_OK, "create")) {
+            bn_plan_buf(plan, 0, &h);
+            for (size_t i = 0; i < (n_tokens + 1) * cols; i++)
+                h.f32[i] = check_uniform();
+            if (not_finite)
+                h.f32[cols + check_below(cols)] = check_below(2) ? NAN : -INFINITY;
+            /* The first token wants no logits; a value that is not finite is in the second. */
+            check(bn_plan_run(plan, NULL, NULL, n_tokens + 1, 0, 0, 1, logits, n_tokens) == BN_OK, "run");
+            for (size_t t = not_finite ? 1 : 0; t < n_tokens; t++)
+                check(logits_are_right(weights.dense, mat, h.f32 + (t + 1) * cols, logits + t * rows), "logits");
+            for (size_t r = 0; not_finite && r < rows; r++)
+                check(!isfinite(logits[r]), "no finite logit of a hidden state that is not finite");
+        }
+    }
+    bn_plan_free(plan);
+    bn_dmat_free(mat);
+    free(logits);
+}
+
+void check_heads(int quick)
+{
+    static const bn_type types[] = {BN_TYPE_Q6_K, BN_TYPE_Q8_0, BN_TYPE_Q4_0, BN_TYPE_F32, BN_TYPE_F16, BN_TYPE_BF16};
+    static const size_t shapes[][2] = {{149, 256}, {1, 512}, {16, 768}, {17, 256}, {33, MAX_HEAD_COLS}, {100, 512}};
+    static const size_t token_counts[] = {1, 2, 5, 9};
+    for (int32_t isa = 0; isa < bn_isa_count(); isa++)
+        for (int32_t n_threads = 1; bn_isa_supported(isa) && n_threads <= 3; n_threads += 2) {
+            bn_ctx *ctx = NULL;
+            check_case("head context %s", bn_isa_name(isa));
+            if (!check(bn_ctx_create(bn_isa_name(isa), n_threads, &ctx) == BN_OK, "create"))
+                continue;
+            for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+                for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s += quick ? 2 : 1)
+                    for (size_t t = 0; t < sizeof token_counts / sizeof token_counts[0]; t++)
+                        check_head(ctx, types[i], shapes[s][0], shapes[s][1], token_counts[t],
+                                   types[i] != BN_TYPE_F32 && (s + t) % 3 == 1);
             bn_ctx_free(ctx);
         }
 }

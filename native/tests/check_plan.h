@@ -6,6 +6,8 @@
 void check_models(int quick);
 /* One quantised matrix product against plain integer arithmetic on the trits. */
 void check_matmuls(int quick);
+/* Logits of one head against the dot products of its rows as floats. */
+void check_heads(int quick);
 /* Wrong plans and wrong runs are refused; whatever is not refused runs without harm. */
 void check_plan_arguments(int quick);
 

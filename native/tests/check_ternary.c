@@ -147,11 +147,14 @@ static void check_gemv(const target *t)
 
 /* ---- r2 and c2: some rows, some cols ---- */
 
-/* n indices below `limit`, in ascending order as the drivers give them, each at most once while they last. */
+/* n indices below `limit`, in ascending order as the drivers give them, each at most once while they last; then those to
+ * be asked for ahead. */
 static void fill_index(uint32_t *index, size_t n, size_t limit)
 {
     for (size_t i = 0; i < n; i++)
         index[i] = (uint32_t)(n <= limit ? i * limit / n : i % limit);
+    for (size_t i = 0; i < BN_AHEAD; i++)
+        index[n + i] = (uint32_t)check_below(limit);
 }
 
 static void check_one_r2(const target *t, size_t n_rows, size_t n_groups, size_t n, code_pattern codes, q_pattern qs,
@@ -162,7 +165,7 @@ static void check_one_r2(const target *t, size_t n_rows, size_t n_groups, size_t
     size_t bytes = n_rows * n_groups * 64, q_bytes = n_groups * BN_GROUP_COLS, sum_bytes = n * sizeof(int32_t);
     uint8_t *rows0 = scratch_get(&master_tiles, bytes);
     int8_t *q0 = scratch_get(&master_q, q_bytes);
-    uint32_t *index0 = scratch_get(&master_index, n * sizeof *index0);
+    uint32_t *index0 = scratch_get(&master_index, (n + BN_AHEAD) * sizeof *index0);
     int32_t *expected = scratch_get(&expected_sums, sum_bytes);
     fill_tiles(rows0, bytes, codes);
     fill_q(q0, q_bytes, qs);
@@ -171,7 +174,7 @@ static void check_one_r2(const target *t, size_t n_rows, size_t n_groups, size_t
 
     uint8_t *rows = check_copy(&guard_tiles, rows0, bytes, 64, place);
     int8_t *q = check_copy(&guard_q, q0, q_bytes, 64, place);
-    uint32_t *index = check_copy(&guard_index, index0, n * sizeof *index, sizeof *index, place);
+    uint32_t *index = check_copy(&guard_index, index0, (n + BN_AHEAD) * sizeof *index, sizeof *index, place);
     int32_t *sums = check_alloc(&guard_sums, sum_bytes, sizeof *sums, place);
     TARGET_FN(t, gemv_r2_i8)(rows, n_groups, index, n, q, sums);
     check(memcmp(sums, expected, sum_bytes) == 0, "sums differ from the reference");
@@ -202,7 +205,7 @@ static void check_one_c2(const target *t, size_t n_cols, size_t n_strips, size_t
     size_t bytes = n_cols * n_strips * 64, sum_bytes = n_strips * BN_STRIP_ROWS * sizeof(int32_t);
     uint8_t *cols0 = scratch_get(&master_tiles, bytes);
     int8_t *q0 = scratch_get(&master_q, n);
-    uint32_t *index0 = scratch_get(&master_index, n * sizeof *index0);
+    uint32_t *index0 = scratch_get(&master_index, (n + BN_AHEAD) * sizeof *index0);
     int32_t *expected = scratch_get(&expected_sums, sum_bytes);
     fill_tiles(cols0, bytes, codes);
     fill_q(q0, n, qs);
@@ -215,7 +218,7 @@ static void check_one_c2(const target *t, size_t n_cols, size_t n_strips, size_t
 
     uint8_t *cols = check_copy(&guard_tiles, cols0, bytes, 64, place);
     int8_t *q = check_copy(&guard_q, q0, n, 1, place);
-    uint32_t *index = check_copy(&guard_index, index0, n * sizeof *index, sizeof *index, place);
+    uint32_t *index = check_copy(&guard_index, index0, (n + BN_AHEAD) * sizeof *index, sizeof *index, place);
     int32_t *sums = check_copy(&guard_sums, before, sum_bytes, 64, place);
     TARGET_FN(t, gemv_c2_i8)(cols, n_strips, index, q, n, sums);
     check(memcmp(sums, expected, sum_bytes) == 0, "sums differ from the reference");

@@ -109,6 +109,7 @@ mode_native() {
   # shellcheck disable=SC2046
   run "$builds/native/tests/check_kernels" $(required_isas)
   run "$builds/native/tests/check_pool"
+  run "$builds/native/tests/check_os"
   run "$builds/native/tests/check_library"
   run "$builds/native/tests/header_test"
   if [ -x "$builds/native/tests/header_test_cxx" ]; then
@@ -139,6 +140,7 @@ mode_asan() {
     -DCMAKE_CXX_FLAGS="-fsanitize=address,undefined"
   run "$builds/asan/tests/check_kernels" --quick
   run "$builds/asan/tests/check_pool" --quick
+  run "$builds/asan/tests/check_os" --quick
   run "$builds/asan/tests/check_library" --quick
 }
 
@@ -163,6 +165,7 @@ mode_aarch64() {
   run "$qemu" -cpu neoverse-n1 "$at/check_kernels" --quick --require neon --require dotprod
   run "$qemu" -cpu cortex-a72 "$at/check_kernels" --quick --require neon
   run "$qemu" -cpu max "$at/check_pool" --quick
+  run "$qemu" -cpu max "$at/check_os" --quick
   run "$qemu" -cpu max "$at/check_library" --quick
   run "$qemu" -cpu cortex-a72 "$at/check_library" --quick
 }

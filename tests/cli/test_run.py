@@ -36,8 +36,21 @@ def test_json_is_one_object_and_agrees_with_the_text(bitnet: Callable, tiny_gguf
     assert got["text"] == plain.out.removesuffix("\n")
     assert got["prompt_tokens"] == 6 and len(got["token_ids"]) == 12
     assert got["finish_reason"] == "length" and got["model"] == str(tiny_gguf)
-    assert set(got["timings"]) == {"load_s", "prompt_s", "prompt_tps", "decode_s", "decode_tps"}
-    assert all(value > 0 for value in got["timings"].values())
+    timings = got["timings"]
+    assert timings.pop("drafted_tokens") == timings.pop("accepted_tokens") == 0
+    assert set(timings) == {"load_s", "prompt_s", "prompt_tps", "decode_s", "decode_tps"}
+    assert all(value > 0 for value in timings.values())
+
+
+def test_speculation_gives_the_same_text_and_counts(bitnet: Callable, tiny_gguf: Path) -> None:
+    args = ("run", "-m", tiny_gguf, "one two one two", "--temp", "0", "--repeat-penalty", "0.1", "-n", "80")
+    plain = json.loads(bitnet(*args, "--json").out)
+    got = json.loads(bitnet(*args, "--json", "--speculate").out)
+    assert got["token_ids"] == plain["token_ids"]
+    timings = got["timings"]
+    assert 0 < timings["accepted_tokens"] <= timings["drafted_tokens"]
+    said = bitnet(*args, "--speculate").err
+    assert f"guessed {timings['drafted_tokens']} tokens ahead, {timings['accepted_tokens']} of them" in said
 
 
 def test_prompt_from_file_stdin_and_argument_are_the_same(

@@ -55,6 +55,19 @@ def test_pack_and_unpack(rows: int, cols: int) -> None:
     np.testing.assert_array_equal(mat.unpack(), trits)
 
 
+def test_a_head_tells_what_it_is() -> None:
+    data = np.zeros(17 * 210, np.uint8)
+    head = native.DenseMatrix(native.Context(n_threads=2), native.lib.BN_TYPE_Q6_K, data, 17, 256)
+    assert (head.type, head.rows, head.cols) == (native.lib.BN_TYPE_Q6_K, 17, 256)
+    assert head.n_bytes >= data.nbytes
+
+
+@pytest.mark.parametrize("shape", [(16, 256), (17, 128), (0, 256), (17, 0)])
+def test_a_head_of_the_wrong_size_is_refused(shape: tuple[int, int]) -> None:
+    with pytest.raises(NativeError, match="head"):
+        native.DenseMatrix(native.Context(), native.lib.BN_TYPE_Q6_K, np.zeros(17 * 210, np.uint8), *shape)
+
+
 def test_i2_s_codes_become_the_same_matrix() -> None:
     """Layout A by its definition: value k of a row in byte (k // 128) * 32 + k % 32, at bits 6 - 2 * (k % 128 // 32)."""
     trits = random_trits(33, 384, seed=5)

@@ -96,7 +96,8 @@ class PlanPlayer:
 
     def _embed(self, op: Op) -> None:
         width = self.buffers[op["out"][0]].shape[1]
-        self.buffers[op["out"][0]] = dense_matrix(op, width)[self.tokens]
+        w = codec(op["dense_type"]).decode(op["dense"], (op["dense_rows"], width))
+        self.buffers[op["out"][0]] = w[self.tokens]
 
     def _norm(self, op: Op) -> None:
         self.buffers[op["out"][0]] = rms_norm(self.buffers[op["in"]], op["weight"], op["eps"])
@@ -152,8 +153,13 @@ class PlanPlayer:
     def _head(self, op: Op) -> None:
         if self.n_logits:
             h = self.buffers[op["in"]][-self.n_logits :]
-            w = dense_matrix(op, h.shape[1])
-            self.logits = np.stack([lane_sum(w * row) for row in h])
+            mat = op["head"]
+            if mat.type in QUANTISED_HEADS:
+                values, scales = QUANTISED_HEADS[mat.type](mat.data, mat.rows)
+                self.logits = np.stack([head_of_integers(values, scales, row) for row in h])
+            else:
+                w = codec(mat.type).decode(mat.data, (mat.rows, mat.cols))
+                self.logits = np.stack([lane_sum(w * row) for row in h])
 
 
 # ---- The operations; x is float32 [..., n] unless said. ----
@@ -216,9 +222,51 @@ def silu(x: np.ndarray) -> np.ndarray:
     return x / (F32(1) + exp(-x))
 
 
-def dense_matrix(op: Op, cols: int) -> np.ndarray:
-    """The embedding or head of an op as float32 [dense_rows, cols]."""
-    return codec(op["dense_type"]).decode(op["dense"], (op["dense_rows"], cols))
+def head_of_integers(values: np.ndarray, scales: np.ndarray, h: np.ndarray) -> np.ndarray:
+    """Logits of one token, h being rounded to 16 bits: float32 [rows].
+
+    Args:
+        values: int8 [rows, groups, cols of a group].
+        scales: float32 [rows, groups].
+        h: float32 [cols].
+    """
+    if not np.isfinite(h).all():
+        return np.full(len(values), np.nan, F32)
+    s = F32(32512) / np.maximum(np.abs(h).max(), F32(1e-30))
+    x = np.rint(h * s).astype(np.int32).reshape(values.shape[1:])
+    sums = (values.astype(np.int32) * x).sum(axis=2, dtype=np.int32).astype(F32)
+    acc = np.zeros(len(values), F32)
+    for group in range(values.shape[1]):
+        acc += sums[:, group] * scales[:, group]
+    return acc / s
+
+
+def _q8_0(data: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values and scales as `head_of_integers` takes them; docs/formats.md has the blocks."""
+    blocks = data.reshape(rows, -1, 34)
+    return blocks[..., 2:].view(np.int8), _f16(blocks, 0)
+
+
+def _q4_0(data: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    blocks = data.reshape(rows, -1, 18)
+    nibbles = blocks[..., 2:]
+    return np.concatenate([nibbles & 15, nibbles >> 4], axis=2).view(np.int8) - np.int8(8), _f16(blocks, 0)
+
+
+def _q6_k(data: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    blocks = data.reshape(rows, -1, 210)
+    low = blocks[..., :128].reshape(rows, -1, 2, 1, 64) >> np.array([[0], [4]], np.uint8) & 15
+    high = blocks[..., 128:192].reshape(rows, -1, 2, 1, 32) >> np.array([[0], [2], [4], [6]], np.uint8) & 3
+    codes = low.reshape(high.shape) | high << 4
+    scales = _f16(blocks, 208)[..., None] * blocks[..., 192:208].view(np.int8).astype(F32)
+    return (codes.view(np.int8) - np.int8(32)).reshape(rows, -1, 16), scales.reshape(rows, -1)
+
+
+def _f16(blocks: np.ndarray, at: int) -> np.ndarray:
+    return np.ascontiguousarray(blocks[..., at : at + 2]).view(np.float16)[..., 0].astype(F32)
+
+
+QUANTISED_HEADS = {lib.BN_TYPE_Q8_0: _q8_0, lib.BN_TYPE_Q4_0: _q4_0, lib.BN_TYPE_Q6_K: _q6_k}
 
 
 # ---- What makes floats reproducible: one order of addition, one exp. ----

@@ -104,6 +104,7 @@ def test_arrays_are_prompts(model: BitNetModel) -> None:
     [
         {"seed": -1}, {"max_new_tokens": 2.5}, {"max_new_tokens": -1}, {"stop": [3]}, {"temperature": -1.0},
         {"temperature": "hot"}, {"top_p": 2.0}, {"top_k": -1}, {"no_such_option": 1},
+        {"speculate": 3},
     ],
     ids=str,
 )  # fmt: skip

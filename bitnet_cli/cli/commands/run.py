@@ -107,6 +107,12 @@ def run(
     system: Annotated[
         str | None, typer.Option("--system", metavar="TEXT", help="System message for the chat template.")
     ] = None,
+    speculate: Annotated[
+        bool,
+        typer.Option(
+            "--speculate", help="Guess ahead where the text repeats itself: the same text, perhaps sooner."
+        ),
+    ] = False,
     isa: IsaOpt = None,
     kernel: KernelOpt = None,
     json: JsonOpt = False,
@@ -151,6 +157,7 @@ def run(
         repeat_penalty=repeat_penalty,
         seed=seed,
         stop=tuple(stop or ()),
+        speculate=speculate,
     )
     request, is_raw = _request(bitnet, text, raw, system)
     if is_raw:
@@ -207,6 +214,8 @@ def _report(bitnet: BitNetModel, result: Result, seed: int, name: str, as_json: 
             "prompt_tps": round(t.prompt_tps, 3),
             "decode_s": round(t.decode_s, 6),
             "decode_tps": round(t.decode_tps, 3),
+            "drafted_tokens": t.drafted_tokens,
+            "accepted_tokens": t.accepted_tokens,
         }
         out.json(
             {
@@ -229,6 +238,8 @@ def _report(bitnet: BitNetModel, result: Result, seed: int, name: str, as_json: 
         f"load {bitnet.load_s:.2f} s; prompt {result.prompt_tokens} tokens, {t.prompt_tps:.1f}/s; "
         f"generated {len(result.token_ids)} tokens, {t.decode_tps:.1f}/s"
     )
+    if t.drafted_tokens:
+        out.note(f"guessed {t.drafted_tokens} tokens ahead, {t.accepted_tokens} of them right")
     out.note(
         f"stopped because {STOPPED[result.finish_reason]}; {bitnet.isa}, {bitnet.kernel}, {bitnet.n_threads} threads, "
         f"seed {seed}"

@@ -1,7 +1,7 @@
-/* dense_neon.c: dense rows (embedding, head) as floats, and their dot products, on AArch64.
+/* dense_neon.c: dense rows as floats, and the dot products of rows of floats, on AArch64.
  *
  * Leans on FCVTL (f16 to f32, exact), SHLL (bf16 to f32), SSHLL + SCVTF (int8 to f32), FMUL and FADD; no FMLA. Each
- * type hands out groups of 16 values in the order of the row, which dequant stores and gemv adds to the 16 lanes. The
+ * type hands out groups of 16 values in the order of the row, which dequant stores and gemv, for types of floats, adds to the 16 lanes. The
  * block formats are drawn in scalar/dense_scalar.c. */
 #include "../kernels.h"
 #include "lanes_neon.h"
@@ -134,7 +134,7 @@ ALWAYS_INLINE bn_group scaled(int8x16_t q, float scale)
                        vmulq_n_f32(vcvtq_f32_s32(vmovl_high_s16(high)), scale)}};
 }
 
-/* Both kernels of a type whose blocks of `bytes` come in n_parts parts of n_groups groups. */
+/* The kernel of a type whose blocks of `bytes` come in n_parts parts of n_groups groups. */
 #define BN_BLOCK_TYPE(type, bytes, n_parts, n_groups)                                                                  \
     void bn_dequant_##type##__neon(const void *row, size_t n, float *out)                                              \
     {                                                                                                                  \
@@ -146,24 +146,6 @@ ALWAYS_INLINE bn_group scaled(int8x16_t q, float scale)
                 for (size_t g = 0; g < (n_groups); g++)                                                                \
                     bn_group_store(out + BN_LANES * g, scaled(values.q[g], values.scale[g]));                          \
             }                                                                                                          \
-    }                                                                                                                  \
-                                                                                                                       \
-    void bn_gemv_##type##_f32__neon(const void *w, size_t row_bytes, size_t rows, size_t cols, const float *x,         \
-                                    float *y)                                                                          \
-    {                                                                                                                  \
-        for (size_t r = 0; r < rows; r++) {                                                                            \
-            const uint8_t *block = (const uint8_t *)w + r * row_bytes;                                                 \
-            bn_group lanes = bn_group_zero();                                                                          \
-            for (size_t i = 0; i < cols; block += (bytes))                                                             \
-                for (size_t part = 0; part < (n_parts); part++, i += BN_LANES * (n_groups)) {                          \
-                    block_part values = type##_part(block, part);                                                      \
-                    UNROLL                                                                                             \
-                    for (size_t g = 0; g < (n_groups); g++)                                                            \
-                        lanes = bn_group_add_product(lanes, scaled(values.q[g], values.scale[g]),                      \
-                                                     bn_group_load(x + i + BN_LANES * g));                             \
-                }                                                                                                      \
-            y[r] = bn_group_sum(lanes);                                                                                \
-        }                                                                                                              \
     }
 
 BN_BLOCK_TYPE(q8_0, 34, 1, 2)

@@ -1,7 +1,7 @@
-/* dense_scalar.c: the reference for dense rows (embedding, head): how each type becomes floats, and the dot product.
+/* dense_scalar.c: the reference for dense rows: how each type becomes floats (the embedding), and the dot product of
+ * rows of floats (a head of floats; head_scalar.c has the quantised ones).
  *
- * A dot product with a quantised row is by definition the 16-lane dot product with its dequantised floats. Block formats
- * are those of GGUF (docs/formats.md): little-endian, f16 scales. */
+ * Block formats are those of GGUF (docs/formats.md): little-endian, f16 scales. */
 #include <string.h>
 
 #include "../kernels.h"
@@ -108,6 +108,3 @@ static void gemv(dequant_fn *dequant, size_t bytes_per_256, const void *w, size_
 BN_GEMV(f32, 1024)
 BN_GEMV(f16, 512)
 BN_GEMV(bf16, 512)
-BN_GEMV(q8_0, 272)
-BN_GEMV(q6_k, 210)
-BN_GEMV(q4_0, 144)

@@ -1,4 +1,4 @@
-/* dense_avx2.c: dense rows (embedding, head) as floats, and their dot products, with AVX2.
+/* dense_avx2.c: dense rows as floats, and the dot products of rows of floats, with AVX2.
  *
  * Leans on VCVTPH2PS (f16 to f32, exact), VPMOVZXWD + VPSLLD (bf16), VPMOVSXBD + VCVTDQ2PS (int8), VMULPS and VADDPS
  * (two a cycle); no FMA, which rounds once where the scalar file rounds twice. The bodies are in dense_x86.h. */

@@ -1,4 +1,4 @@
-/* dense_avx512icl.c: dense rows (embedding, head) as floats, and their dot products, with AVX-512.
+/* dense_avx512icl.c: dense rows as floats, and the dot products of rows of floats, with AVX-512.
  *
  * Leans on VCVTPH2PS (f16 to f32, exact), VPMOVZXWD + VPSLLD (bf16), VPMOVSXBD + VCVTDQ2PS (q8_0), VPERMB, VPSLLVW and
  * VPTERNLOGD (q6_k), VPERMPS as a table of 16 floats (q4_0), VMULPS with a broadcast scale from memory, and VADDPS; no

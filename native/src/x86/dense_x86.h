@@ -1,4 +1,4 @@
-/* dense_x86.h: dense rows as floats, and their dot products, over groups of 16; included once by each dense_<isa>.c,
+/* dense_x86.h: dense rows as floats, and the dot products of floats, over groups of 16; included once by each dense_<isa>.c,
  * which has defined how the bits of q4_0 and q6_k come apart. The block formats are drawn in scalar/dense_scalar.c.
  *
  * Four rows at a time: they share the loads of x, and their sums do not wait for each other. */
@@ -133,7 +133,7 @@ ALWAYS_INLINE group q6_k_value(const half_q6_k *part, size_t g)
     return group_mul(group_set1(part->scale[g]), six_bits_value(&part->q, g));
 }
 
-/* Both kernels of a type whose blocks of `bytes` come in n_parts parts of n_groups groups. */
+/* The kernel of a type whose blocks of `bytes` come in n_parts parts of n_groups groups. */
 #define BN_BLOCK_TYPE(type, part_type, bytes, n_parts, n_groups)                                                       \
     void BN_FN(dequant_##type)(const void *row, size_t n, float *out)                                                  \
     {                                                                                                                  \
@@ -146,33 +146,6 @@ ALWAYS_INLINE group q6_k_value(const half_q6_k *part, size_t g)
                 for (size_t g = 0; g < (n_groups); g++)                                                                \
                     group_store(out + BN_LANES * g, type##_value(&values, g));                                         \
             }                                                                                                          \
-    }                                                                                                                  \
-                                                                                                                       \
-    void BN_FN(gemv_##type##_f32)(const void *w, size_t row_bytes, size_t rows, size_t cols, const float *x, float *y) \
-    {                                                                                                                  \
-        for (size_t r = 0; r < rows; r += ROWS) {                                                                      \
-            const uint8_t *row[ROWS];                                                                                  \
-            find_rows((const uint8_t *)w + r * row_bytes, row_bytes, rows - r, row);                                   \
-            group lanes[ROWS] = {group_set1(0.0f), group_set1(0.0f), group_set1(0.0f), group_set1(0.0f)};              \
-            for (size_t i = 0, at = 0; i < cols; at += (bytes))                                                        \
-                for (size_t part = 0; part < (n_parts); part++, i += BN_LANES * (n_groups))                            \
-{                                                                                                                      \
-                    part_type values[ROWS];                                                                            \
-                    UNROLL                                                                                             \
-                    for (size_t j = 0; j < ROWS; j++) {                                                                \
-                        type##_load(&values[j], row[j] + at, part);                                                    \
-                        ask_for_next_rows(row[j] + at + (bytes) / (n_parts) * part, row_bytes, (bytes) / (n_parts));   \
-                    }                                                                                                  \
-                    UNROLL                                                                                             \
-                    for (size_t g = 0; g < (n_groups); g++) {                                                          \
-                        group at_x = group_load(x + i + BN_LANES * g);                                                 \
-                        UNROLL                                                                                         \
-                        for (size_t j = 0; j < ROWS; j++)                                                              \
-                            lanes[j] = group_add_product(lanes[j], type##_value(&values[j], g), at_x);                 \
-                    }                                                                                                  \
-                }                                                                                                      \
-            store_sums(lanes, rows - r, y + r);                                                                        \
-        }                                                                                                              \
     }
 
 BN_BLOCK_TYPE(q8_0, block_q8_0, 34, 1, 2)

@@ -86,9 +86,11 @@ void bn_gemv_t2_i8__avx512icl(const uint8_t *tiles, size_t n_tiles, size_t n_blo
     }
 }
 
-/* Four rows of r2 share the loads of activations. BOUND: as above, a lane of field 3 takes at least -2^16 per group, and
- * there are at most 2^14 groups. */
-enum { ROWS = 4, ROWS_AHEAD = 8 };
+/* A row of r2 is read from end to end, then the next one: many lines at once are on their way to the L2 cache only. From
+ * there the row after the next is asked for.
+ * BOUND: as above, a lane of field 3 takes at least -2^16 per group, and there are at most 2^14 groups. */
+enum { ROWS = 4, ROWS_FAR = 16, ROWS_NEAR = 2 };
+_Static_assert((int)ROWS_FAR <= (int)BN_AHEAD && (int)ROWS_NEAR <= (int)BN_AHEAD, "the index goes that far");
 
 /* The sums of the lanes of four registers. */
 ALWAYS_INLINE __m128i four_sums(const __m512i row[ROWS])
@@ -100,42 +102,46 @@ ALWAYS_INLINE __m128i four_sums(const __m512i row[ROWS])
     return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
 
+/* The lanes of row index[0] @ q. */
+ALWAYS_INLINE __m512i row_dot(const uint8_t *rows, size_t n_groups, const uint32_t *index, const int8_t *q)
+{
+    const uint8_t *row = rows + index[0] * n_groups * 64, *far = rows + index[ROWS_FAR] * n_groups * 64;
+    const uint8_t *near = rows + index[ROWS_NEAR] * n_groups * 64;
+    __m512i acc[4];
+    UNROLL
+    for (size_t f = 0; f < 4; f++)
+        acc[f] = _mm512_setzero_si512();
+    for (size_t group = 0; group < n_groups; group++) {
+        __m512i w = _mm512_load_si512(row + group * 64);
+        _mm_prefetch((const char *)far + group * 64, _MM_HINT_T1);
+        _mm_prefetch((const char *)near + group * 64, _MM_HINT_T0);
+        UNROLL
+        for (size_t f = 0; f < 4; f++)
+            acc[f] = dot(acc[f], _mm512_and_si512(w, _mm512_set1_epi8((char)(3 << (2 * f)))),
+                         _mm512_load_si512(q + group * BN_GROUP_COLS + 64 * f));
+    }
+    return sum_of_fields(acc);
+}
+
 void bn_gemv_r2_i8__avx512icl(const uint8_t *rows, size_t n_groups, const uint32_t *index, size_t n, const int8_t *q,
                               int32_t *sums)
 {
     for (size_t i = 0; i < n; i += ROWS) {
-        const uint8_t *row[ROWS], *ahead[ROWS];
-        __m512i acc[ROWS][4], sum[ROWS];
-        UNROLL
-        for (size_t r = 0; r < ROWS; r++) {     /* the last row stands in for those that are missing */
-            row[r] = rows + index[i + r < n ? i + r : n - 1] * n_groups * 64;
-            ahead[r] = rows + index[i + r + ROWS_AHEAD < n ? i + r + ROWS_AHEAD : n - 1] * n_groups * 64;
-            UNROLL
-            for (size_t f = 0; f < 4; f++)
-                acc[r][f] = _mm512_setzero_si512();
-        }
-        for (size_t group = 0; group < n_groups; group++) {
-            UNROLL
-            for (size_t f = 0; f < 4; f++) {
-                __m512i mask = _mm512_set1_epi8((char)(3 << (2 * f)));
-                __m512i values = _mm512_load_si512(q + group * BN_GROUP_COLS + 64 * f);
-                _mm_prefetch((const char *)ahead[f] + group * 64, _MM_HINT_T0);
-                UNROLL
-                for (size_t r = 0; r < ROWS; r++)
-                    acc[r][f] = dot(acc[r][f], _mm512_and_si512(_mm512_load_si512(row[r] + group * 64), mask), values);
-            }
-        }
+        size_t n_here = n - i < ROWS ? n - i : ROWS;
+        __m512i sum[ROWS] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
+                             _mm512_setzero_si512()};
         UNROLL
         for (size_t r = 0; r < ROWS; r++)
-            sum[r] = sum_of_fields(acc[r]);
-        __mmask8 present = (__mmask8)(n - i < ROWS ? (1u << (n - i)) - 1 : 15);
-        _mm_mask_storeu_epi32(sums + i, present, four_sums(sum));
+            if (r < n_here)
+                sum[r] = row_dot(rows, n_groups, index + i + r, q);
+        _mm_mask_storeu_epi32(sums + i, (__mmask8)((1u << n_here) - 1), four_sums(sum));
     }
 }
 
-/* Cols of c2 that pass together through all strips, while the next ones are on their way.
+/* Cols of c2 that pass together through all strips, while the next ones are on their way to the L2 cache.
  * BOUND: a lane of field 3 takes at least -2^16 per four cols. */
-enum { COLS = 32 };
+enum { COLS = 64 };
+_Static_assert((int)COLS <= (int)BN_AHEAD, "the index goes that far");
 
 /* Interleaves four vectors byte by byte: lane 4*l + j of out[m] holds byte 16*l + 4*m + j of each of them. */
 ALWAYS_INLINE void interleave(const __m512i col[4], __m512i out[4])
@@ -148,7 +154,7 @@ ALWAYS_INLINE void interleave(const __m512i col[4], __m512i out[4])
     out[3] = _mm512_unpackhi_epi16(high01, high23);
 }
 
-/* sums[256] += one strip of n cols @ q, n a multiple of 4; asks for the strip of the cols `ahead`. */
+/* sums[256] += one strip of n cols @ q, n a multiple of 4; asks for the next strip, and for this one of the cols `ahead`. */
 static void add_strip(const uint8_t *const col[COLS], const uint8_t *const ahead[COLS], size_t at, size_t n,
                       const int8_t *q, int32_t *sums)
 {
@@ -163,7 +169,8 @@ static void add_strip(const uint8_t *const col[COLS], const uint8_t *const ahead
         UNROLL
         for (size_t c = 0; c < 4; c++) {
             bytes[c] = _mm512_load_si512(col[i + c] + at);
-            _mm_prefetch((const char *)ahead[i + c] + at, _MM_HINT_T0);
+            _mm_prefetch((const char *)ahead[i + c] + at, _MM_HINT_T1);
+            _mm_prefetch((const char *)col[i + c] + at + 64, _MM_HINT_T0);
         }
         interleave(bytes, mixed);
         UNROLL
@@ -190,10 +197,12 @@ void bn_gemv_c2_i8__avx512icl(const uint8_t *cols, size_t n_strips, const uint32
         const uint8_t *col[COLS], *ahead[COLS];
         int8_t values[COLS] = {0};
         memcpy(values, q + first, n_here);
-        for (size_t i = 0; i < COLS; i++) {     /* the last col stands in for those that are missing, times zero */
-            col[i] = cols + index[first + i < n ? first + i : n - 1] * n_strips * 64;
-            ahead[i] = cols + index[first + COLS + i < n ? first + COLS + i : n - 1] * n_strips * 64;
+        for (size_t i = 0; i < n_here; i++) {
+            col[i] = cols + index[first + i] * n_strips * 64;
+            ahead[i] = cols + index[first + n_here + i] * n_strips * 64;
         }
+        for (size_t i = n_here; i < (n_here + 3) / 4 * 4; i++)      /* missing ones: the last col times zero */
+            col[i] = ahead[i] = col[n_here - 1];
         for (size_t strip = 0; strip < n_strips; strip++)
             add_strip(col, ahead, strip * 64, (n_here + 3) / 4 * 4, values, sums + strip * BN_STRIP_ROWS);
     }

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from model_numpy import exp, lane_sum
 
-from bitnet_cli.native import Context, KVCache, Plan, TernaryMatrix, lib
+from bitnet_cli.native import Context, KVCache, Layout, Plan, TernaryMatrix, lib
 
 F32, I8 = lib.BN_BUF_F32, lib.BN_BUF_I8
 H = [0.1, -0.25, 0.5, 1.0, -2.0, 0.0039370078, 1.4999, -0.0236220472]
@@ -105,15 +105,23 @@ def test_rope_turns_the_first_unit_vector(isa: str, pairs: int, partner: int) ->
         assert (plan.f32(index, 1)[0] == expected).all()
 
 
+@pytest.mark.parametrize("layout", [Layout.T2, Layout.R2])
 @pytest.mark.parametrize(
     ("act", "expected"),
     [(lib.BN_ACT_RELU2, [18.0, 0.0, 0.0]), (lib.BN_ACT_SILU, [5.715445, -0.537883, 0.0])],
     ids=["relu2", "silu"],
 )
-def test_the_gate_goes_through_the_nonlinearity(isa: str, act: int, expected: list[float]) -> None:
-    op = {"kind": lib.BN_OP_GLU, "in": 0, "in2": 1, "out": (0,), "act": act}
-    plan = play(isa, [op], [(F32, 3), (F32, 3)], [3.0, -1.0, 0.0], [2.0, 2.0, 2.0])
-    assert np.allclose(plan.f32(0, 1)[0], expected, rtol=1e-6, atol=0)
+def test_the_gate_goes_through_the_nonlinearity(
+    isa: str, act: int, expected: list[float], layout: Layout
+) -> None:
+    up = TernaryMatrix.from_trits(Context(isa), np.ones((3, 2), np.int8), 1.0, layout)
+    ops = [
+        {"kind": lib.BN_OP_QUANT, "in": 2, "out": (3,)},
+        {"kind": lib.BN_OP_GATED_MATMUL, "in": 3, "in2": 0, "out": (1,), "mats": (up,), "act": act},
+    ]
+    bufs = [(F32, 3), (F32, 3), (F32, 2), (I8, 2)]
+    plan = play(isa, ops, bufs, [3.0, -1.0, 0.0], [np.nan] * 3, [1.0, 1.0])
+    assert np.allclose(plan.f32(1, 1)[0], expected, rtol=1e-6, atol=0)
 
 
 def test_the_twins_exp_and_sum_against_float64() -> None:

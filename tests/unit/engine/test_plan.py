@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_numpy import Quantised
+from model_numpy import PlanPlayer, Quantised
 from tiny_checkpoints import FAMILIES
 from tiny_models import Played, converted
+
+from bitnet_cli.native import Context, DenseMatrix, KVCache, Plan, lib
 
 TOKENS = (np.arange(19, dtype=np.int32) * 53 + 5) % 320
 # q6_k needs widths in multiples of 256.
@@ -66,6 +68,35 @@ def test_bits_do_not_depend_on_isa_threads_or_batch(
     for n_threads, sizes in ((1, [19]), (1, [1] * 19), (2, [2, 11, 1, 5]), (3, [1, 18])):
         logits = in_chunks(Played(path, isa, n_threads), sizes)
         assert logits.tobytes() == expected.tobytes(), (n_threads, sizes)
+
+
+@pytest.mark.parametrize(
+    ("type_", "block_bytes", "d_at"),
+    [(lib.BN_TYPE_Q8_0, 34, 0), (lib.BN_TYPE_Q4_0, 18, 0), (lib.BN_TYPE_Q6_K, 210, 208)],
+    ids=["q8_0", "q4_0", "q6_k"],
+)
+def test_quantised_heads_leave_the_bits_of_the_twin(
+    isa: str, type_: int, block_bytes: int, d_at: int
+) -> None:
+    rows, cols, n_tokens = 53, 768, 11
+    random = np.random.RandomState(4)
+    blocks = random.randint(0, 256, (rows * lib.bn_type_row_bytes(type_, cols) // block_bytes, block_bytes))
+    data = blocks.astype(np.uint8)
+    d = random.standard_normal(len(data)).astype(np.float16)
+    data[:, d_at : d_at + 2] = d.view(np.uint8).reshape(-1, 2)
+    ctx, bufs = Context(isa, 2), [(lib.BN_BUF_F32, cols)]
+    ops = [{"kind": lib.BN_OP_HEAD, "in": 0, "head": DenseMatrix(ctx, type_, data.reshape(-1), rows, cols)}]
+    plan, twin = Plan(ctx, ops, bufs, 16, 16), PlanPlayer(ops, bufs, 16)
+    h = random.standard_normal((n_tokens, cols)).astype(np.float32)
+    h[3, 5], h[7, 700], h[8] = np.nan, -np.inf, 0
+    plan.f32(0, n_tokens)[:] = h
+    twin.buffers[0] = h
+    logits = np.zeros((n_tokens, rows), np.float32)
+    tokens = np.zeros(n_tokens, np.int32)
+    plan.run(KVCache(1, 1, 16, 16), tokens, 0, logits=logits)
+    np.testing.assert_array_equal(logits, twin.run(tokens, 0, n_tokens))
+    assert np.isnan(logits).all(axis=1).nonzero()[0].tolist() == [3, 7]
+    assert np.isfinite(np.delete(logits, [3, 7], axis=0)).all()
 
 
 def test_a_view_outlives_its_plan(directory: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bitnet_cli.engine.sampler import Sampling, candidates, penalise, sample
+from bitnet_cli.engine.sampler import GROUP, Sampling, all_finite, candidates, most_likely, penalise, sample
 from bitnet_cli.errors import UsageError
 
 ALL = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0)
@@ -38,6 +38,37 @@ def test_temperature_sharpens() -> None:
     assert cold[0] == pytest.approx(0.16 / 0.30, rel=1e-6)
 
 
+def random_logits(random: np.random.Generator, n: int) -> np.ndarray:
+    """float32 [n]: sometimes all different, sometimes many equal ones, zeros of both signs, or a single value."""
+    kind = random.integers(4)
+    if kind == 0:
+        return random.normal(0, 3, n).astype(np.float32)
+    if kind == 1:
+        return random.integers(-3, 4, n).astype(np.float32)
+    if kind == 2:
+        return random.choice(np.array([0.0, -0.0, -1.0], np.float32), n)
+    return np.full(n, random.normal(), np.float32)
+
+
+@pytest.mark.parametrize("n", [1, 2, GROUP - 1, GROUP, GROUP + 1, 5 * GROUP, 64 * GROUP + 37, 8191])
+def test_most_likely_is_what_sorting_everything_finds(n: int) -> None:
+    random = np.random.default_rng(n)
+    for _ in range(12):
+        logits = random_logits(random, n)
+        plain = sorted(range(n), key=lambda i: (-logits[i], i))
+        for k in {1, 2, 5, 40, n // GROUP, n // GROUP + 1, n - 1, n, n + 1} - {0}:
+            assert most_likely(logits, k).tolist() == plain[:k]
+
+
+@pytest.mark.parametrize("at", [0, 70, 199])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_all_finite(at: int, wrong: float) -> None:
+    logits = np.linspace(-3e38, 3e38, 200, dtype=np.float32)
+    assert all_finite(logits)
+    logits[at] = wrong
+    assert not all_finite(logits)
+
+
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_equal_logits_keep_the_lowest_ids(k: int) -> None:
     logits = np.zeros(6, np.float32)
@@ -50,6 +81,7 @@ def test_penalty_lowers_both_signs_and_leaves_the_input() -> None:
     assert penalise(logits, [0, 1, 1], 2.0).tolist() == [1.0, -4.0, 1.0]
     assert logits.tolist() == [2.0, -2.0, 1.0]
     assert penalise(logits, [0], 1.0) is logits
+    assert penalise(logits, [1, 3, 99], 2.0).tolist() == [2.0, -4.0, 1.0]
 
 
 def test_penalty_looks_back_only_so_far() -> None:

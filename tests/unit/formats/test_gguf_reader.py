@@ -92,7 +92,10 @@ def test_advice_does_not_change_the_data(tmp_path: Path) -> None:
     before = reader.data("a").tobytes()
     reader.advise_done("a")
     reader.advise_done("b")
+    metadata = dict(reader.metadata)
+    reader.advise_header_done()
     assert reader.data("a").tobytes() == before == values.tobytes()
+    assert dict(reader.metadata) == metadata
 
 
 def write_with_gguf(
