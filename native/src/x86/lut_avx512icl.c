@@ -141,45 +141,81 @@ void bn_gemv_l3_i8__avx512icl(const uint8_t *slabs, size_t n_slabs, size_t n_gro
 
 /* ---- Several tokens ---- */
 
-/* Codes of 16 rows of each index, as three bytes of an int32. */
-static void code_table(int32_t out[32])
+/* Two codes in a word, for each index: a and b, b and c, c alone, a alone in the upper byte. */
+typedef struct {
+    __m512i ab, bc, c, a;
+} code_words;
+
+static code_words make_code_words(void)
 {
-    for (size_t i = 0; i < 32; i++)
-        out[i] = (index_weights[i][0] + 1) | (index_weights[i][1] + 1) << 8 | (index_weights[i][2] + 1) << 16;
+    _Alignas(64) int16_t ab[32], bc[32], c[32], a[32];
+    for (size_t i = 0; i < 32; i++) {
+        c[i] = (int16_t)(index_weights[i][2] + 1);
+        a[i] = (int16_t)((index_weights[i][0] + 1) << 8);
+        ab[i] = (int16_t)(a[i] >> 8 | (index_weights[i][1] + 1) << 8);
+        bc[i] = (int16_t)(ab[i] >> 8 | c[i] << 8);
+    }
+    return (code_words){_mm512_load_si512(ab), _mm512_load_si512(bc), _mm512_load_si512(c), _mm512_load_si512(a)};
+}
+
+/* Four cols of 32 rows, two of them in each word: the first 16 rows go to out[0], the others to out[1]. */
+ALWAYS_INLINE void store_four(uint8_t *const out[2], __m512i first, __m512i second)
+{
+    __m512i lanes = _mm512_cvtepu8_epi16(_mm256_setr_epi8(0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6, 38, 7, 39, 8, 40, 9,
+                                                          41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47));
+    __m512i other = _mm512_add_epi16(lanes, _mm512_set1_epi16(16));
+    _mm512_store_si512(out[0], _mm512_permutex2var_epi16(first, lanes, second));
+    _mm512_store_si512(out[1], _mm512_permutex2var_epi16(first, other, second));
+}
+
+/* Codes of the 32 rows of one half of a slab, n_groups groups; out[0] and out[1] move by step[0] and step[1] per four
+ * cols. */
+ALWAYS_INLINE void unpack_half(const uint8_t *half, size_t n_groups, code_words codes, uint8_t *out[2],
+                               const size_t step[2])
+{
+    for (size_t group = 0; group < n_groups; group++, half += BN_LOOKUP_BYTES) {
+        __m512i index[TRIPLES], words[24];
+        UNROLL
+        for (unsigned v = 0; v < 5; v++) {
+            __m512i w = _mm512_load_si512(half + 2 * v * 64), bits = _mm512_srli_epi16(w, 15 - v);
+            __m512i below = _mm512_set1_epi16((short)((1 << v) - 1));
+            index[3 * v] = w;
+            index[3 * v + 1] = _mm512_srli_epi16(w, 5);
+            index[3 * v + 2] = _mm512_srli_epi16(w, 10);
+            index[15] = v == 0 ? bits : _mm512_ternarylogic_epi32(index[15], bits, below, 0xe4);
+        }
+        UNROLL
+        for (size_t i = 0; i < TRIPLES; i += 2) {       /* six cols are three words */
+            words[3 * i / 2] = _mm512_permutexvar_epi16(index[i], codes.ab);
+            words[3 * i / 2 + 1] = _mm512_or_si512(_mm512_permutexvar_epi16(index[i], codes.c),
+                                                   _mm512_permutexvar_epi16(index[i + 1], codes.a));
+            words[3 * i / 2 + 2] = _mm512_permutexvar_epi16(index[i + 1], codes.bc);
+        }
+        UNROLL
+        for (size_t four = 0; four < BN_LOOKUP_COLS / 4; four++) {
+            store_four(out, words[2 * four], words[2 * four + 1]);
+            out[0] += step[0];
+            out[1] += step[1];
+        }
+    }
 }
 
 void bn_unpack_l3__avx512icl(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first,
                              size_t n_blocks, uint8_t *panel)
 {
-    _Alignas(64) int32_t codes[32];
-    code_table(codes);
-    __m512i low = _mm512_load_si512(codes), high = _mm512_load_si512(codes + 16);
-    size_t step = n_tiles * 64;
+    code_words codes = make_code_words();
     for (size_t i = 0; i < n_tiles; i++) {
-        size_t row = (tile + i) * BN_TILE_ROWS;
-        const uint8_t *group = weights + row / BN_SLAB_ROWS * stride + first / 3 * BN_LOOKUP_BYTES +
-                               row % BN_SLAB_ROWS / 32 * 64 + row % 32 * 2;
-        uint8_t *out = panel + i * 64;
-        for (size_t g = 0; g < n_blocks / 3; g++, group += BN_LOOKUP_BYTES) {
-            __m512i three[TRIPLES], spare = _mm512_setzero_si512();
-            UNROLL
-            for (unsigned v = 0; v < 5; v++) {
-                __m512i w = _mm512_cvtepu16_epi32(_mm256_load_si256((const __m256i *)(group + 2 * v * 64)));
-                UNROLL
-                for (unsigned k = 0; k < 3; k++)
-                    three[3 * v + k] = _mm512_permutex2var_epi32(low, _mm512_srli_epi32(w, 5 * k), high);
-                spare = _mm512_or_si512(spare, _mm512_slli_epi32(_mm512_srli_epi32(w, 15), v));
-            }
-            three[15] = _mm512_permutex2var_epi32(low, spare, high);
-            /* Four times three bytes are three times four. */
-            UNROLL
-            for (size_t k = 0; k < TRIPLES; k += 4, out += 3 * step) {
-                const __m512i *t = three + k;
-                _mm512_store_si512(out, _mm512_or_si512(t[0], _mm512_slli_epi32(t[1], 24)));
-                _mm512_store_si512(out + step, _mm512_or_si512(_mm512_srli_epi32(t[1], 8), _mm512_slli_epi32(t[2], 16)));
-                _mm512_store_si512(out + 2 * step,
-                                   _mm512_or_si512(_mm512_srli_epi32(t[2], 16), _mm512_slli_epi32(t[3], 8)));
-            }
+        size_t row = (tile + i) * BN_TILE_ROWS, which = (tile + i) % 2;
+        _Alignas(64) uint8_t unwanted[64];      /* takes the tile that shares the vectors but is not asked for */
+        uint8_t *out[2] = {unwanted, unwanted};
+        size_t step[2] = {0, 0};
+        out[which] = panel + i * 64;
+        step[which] = n_tiles * 64;
+        if (which == 0 && i + 1 < n_tiles) {
+            out[1] = panel + ++i * 64;
+            step[1] = n_tiles * 64;
         }
+        unpack_half(weights + row / BN_SLAB_ROWS * stride + first / 3 * BN_LOOKUP_BYTES + row % BN_SLAB_ROWS / 32 * 64,
+                    n_blocks / 3, codes, out, step);
     }
 }
