@@ -14,6 +14,7 @@ import numpy as np
 
 from bitnet_cli.engine.generate import Generation, Timings
 from bitnet_cli.engine.model import Model, ModelConfig
+from bitnet_cli.engine.options import EngineOptions
 from bitnet_cli.engine.sampler import Sampling
 from bitnet_cli.engine.session import Session
 from bitnet_cli.errors import FormatError, UsageError
@@ -123,6 +124,7 @@ class BitNetModel:
         n_threads: int | None = None,
         context_length: int | None = None,
         isa: str | None = None,
+        kernel: str | None = None,
     ) -> BitNetModel:
         """Loads a GGUF file.
 
@@ -131,18 +133,21 @@ class BitNetModel:
             n_threads: None for the physical cores.
             context_length: positions; None for the model's own, at most 4096.
             isa: an instruction set by name; None for the strongest of this CPU. Results do not depend on it.
+            kernel: `mad` (multiply and add) or `lut` (lookup tables); `auto` or None for what is faster here, which is
+                measured once for a large model and remembered. Results do not depend on it.
 
         Raises:
             FormatError, UnsupportedError, UsageError: see `bitnet_cli.errors`.
         """
         started = time.perf_counter()
+        options = EngineOptions(kernel=kernel or "auto")
         ctx = Context(isa, n_threads if n_threads is not None else min(physical_cores(), 256))
         reader = GGUFReader(path if path is not None else BUILTIN_MODEL)
         try:
             meta, notes = repair(reader.metadata)
             with ThreadPoolExecutor(1) as beside:
                 building = beside.submit(Tokenizer.from_metadata, meta)
-                model = Model.load(reader, meta, ctx)
+                model = Model.load(reader, meta, ctx, options)
                 with located(reader.path):
                     tokenizer = building.result()
                     template = ChatTemplate.from_metadata(meta, tokenizer)
@@ -169,6 +174,11 @@ class BitNetModel:
     def isa(self) -> str:
         """The instruction set in use."""
         return self._model.ctx.isa
+
+    @property
+    def kernel(self) -> str:
+        """`mad` or `lut`: how matrices that are read whole meet one token."""
+        return self._model.kernel
 
     @property
     def n_threads(self) -> int:

@@ -49,3 +49,13 @@ IsaOpt = Annotated[
         show_default=False,
     ),
 ]
+KernelOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--kernel",
+        metavar="NAME",
+        envvar="BITNET_KERNEL",
+        help="mad multiplies and adds, lut looks up in tables. Default: auto, the faster one here. The text is the same.",
+        show_default=False,
+    ),
+]

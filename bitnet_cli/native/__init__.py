@@ -6,6 +6,7 @@ contiguity are checked here, so that nothing wrong reaches C.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from bitnet_cli.errors import NativeError, UsageError
+from bitnet_cli.native import _bitnet
 from bitnet_cli.native._bitnet import ffi, lib
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "NotTernaryError",
     "Plan",
     "TernaryMatrix",
+    "build",
     "compiler",
     "count_codes",
     "isas",
@@ -63,6 +66,12 @@ def physical_cores() -> int:
 def compiler() -> str:
     """Name and version of the compiler that built the library."""
     return str(ffi.string(lib.bn_compiler()).decode())
+
+
+def build() -> str:
+    """Names the build of the library: size and time of the compiled module, which any new build changes."""
+    compiled = os.stat(_bitnet.__file__)
+    return f"{compiled.st_size}-{compiled.st_mtime_ns}"
 
 
 def check(status: int, doing: str) -> None:
@@ -133,6 +142,8 @@ class Layout(IntEnum):
     """Rows: those whose gate is shut are skipped."""
     C2 = lib.BN_LAYOUT_C2
     """Columns: those that meet a zero are skipped."""
+    L3 = lib.BN_LAYOUT_L3
+    """Lookups, streamed from end to end: three weights to an index of five bits."""
 
 
 class TernaryMatrix:

@@ -51,7 +51,8 @@ typedef enum {
 typedef enum {
     BN_LAYOUT_T2 = 0,   /* tiles, streamed from end to end */
     BN_LAYOUT_R2 = 1,   /* rows: those whose gate is shut are skipped (GATED_MATMUL with relu2) */
-    BN_LAYOUT_C2 = 2    /* cols: those that meet a zero are skipped; alone in its MATMUL */
+    BN_LAYOUT_C2 = 2,   /* cols: those that meet a zero are skipped; alone in its MATMUL */
+    BN_LAYOUT_L3 = 3    /* lookups, streamed from end to end: 5/3 bits a weight instead of 2 */
 } bn_layout;
 
 /* Copies `data` (n_bytes long, checked against rows, cols and format) into a new matrix. cols of BN_PACK_I2_S must be a

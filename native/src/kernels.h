@@ -8,8 +8,8 @@
  *   - exp is our polynomial, in the same order of operations; sqrt and division are IEEE;
  *   - comparisons that pick a value are written so that a NaN takes the same side everywhere.
  *
- * Ternary weights are held as codes = weight + 1 (0, 1, 2), two bits each, in the layout that suits who reads them (tmat.c
- * writes them). Padding rows and cols hold code 1. `f` is the field 0..3 of a byte, at bits 2*f.
+ * Ternary weights are held as codes = weight + 1 (0, 1, 2), two bits each unless said, in the layout that suits who reads
+ * them (tmat.c writes them). Padding rows and cols hold code 1. `f` is the field 0..3 of a byte, at bits 2*f.
  *
  *   t2  tiles, for a matrix that is always read whole. 16 rows are a tile, 16 cols a block of 64 bytes; tile i is
  *       n_blocks * 64 bytes. Byte 4*r + j of block b holds row r of the tile, cols 16*b + 4*f + j. So byte lane 4*r + j of
@@ -19,6 +19,12 @@
  *   c2  cols, for a matrix that meets many activations of zero. 256 rows are a strip of 64 bytes; col i is
  *       n_strips * 64 bytes. Byte 16*l + 4*m + j of strip s (l, m, j = 0..3) holds rows 256*s + 64*f + 16*m + 4*l + j: once
  *       four cols are interleaved byte by byte, an int32 lane holds four cols of a row, 16 consecutive rows a register.
+ *   l3  lookups, for a matrix that is always read whole, in 5/3 bits a weight: three cols are one index of 5 bits into the
+ *       27 sums that three weights can make of three activations. 64 rows are a slab, 48 cols a group of 640 bytes; slab i
+ *       is n_groups * 640 bytes. A group is five pairs of 64-byte vectors of 32 little-endian uint16: lane r of vector
+ *       2*v + h is row 32*h + r of the slab. It holds the indices of the cols 9*v.., 9*v + 3.., 9*v + 6.. of the group at
+ *       bits 0, 5 and 10. Its bit 15 is bit v of the index of the cols 45..47. The index of weights a, b, c (-1, 0, +1)
+ *       is the magnitude of n = 9*a + 3*b + c in bits 0..3 and its sign in bit 4 (set if n < 0).
  *
  * The panel: codes of 1 or 2 tiles one to a byte, in groups of four cols, panel[group][tile][16 rows][4 cols].
  *
@@ -37,6 +43,10 @@ enum {
     BN_BLOCK_BYTES = 64,
     BN_GROUP_COLS = 256,    /* of a row of r2 */
     BN_STRIP_ROWS = 256,    /* of a col of c2 */
+    BN_SLAB_ROWS = 64,      /* of l3 */
+    BN_LOOKUP_COLS = 48,    /* of a group of l3 */
+    BN_LOOKUP_BYTES = 640,
+    BN_TABLE_BYTES = 1024,  /* most that table_l3_i8 writes per group */
     BN_GEMM_TILES = 2,      /* most tiles of one panel */
     BN_AHEAD = 64           /* entries of an index that only say what will be wanted next */
 };
@@ -64,13 +74,25 @@ typedef struct bn_kernels {
     void (*gemv_c2_i8)(const uint8_t *cols, size_t n_strips, const uint32_t *index, const int8_t *q, size_t n,
                        int32_t *sums);
 
-    /* Panel of blocks first..first+n_blocks-1 of tiles tile..tile+n_tiles-1. stride: bytes of a tile (t2), row (r2) or
-     * col (c2). 1 <= n_tiles <= BN_GEMM_TILES; first is a multiple of 16. The panel holds n_tiles * n_blocks * 256 bytes. */
+    /* What gemv_l3_i8 looks up: the sums of each three activations, for n_groups groups. q: int8 [48*n_groups]. The table,
+     * n_groups * BN_TABLE_BYTES bytes that start at a multiple of 64, is only for gemv_l3_i8 of the same ISA. */
+    void (*table_l3_i8)(const int8_t *q, size_t n_groups, void *table);
+
+    /* l3: sums[64*n_slabs] = sum over cols of code * q, for n_slabs consecutive slabs of n_groups groups each, at most
+     * 2^17. q_sum: the sum of the q that the table was made from: it turns sums of weights into sums of codes. */
+    void (*gemv_l3_i8)(const uint8_t *slabs, size_t n_slabs, size_t n_groups, const void *table, int32_t q_sum,
+                       int32_t *sums);
+
+    /* Panel of blocks first..first+n_blocks-1 of tiles tile..tile+n_tiles-1. stride: bytes of a tile (t2), row (r2),
+     * col (c2) or slab (l3). 1 <= n_tiles <= BN_GEMM_TILES; first is a multiple of 16, for l3 first and n_blocks are
+     * multiples of 3. The panel holds n_tiles * n_blocks * 256 bytes. */
     void (*unpack_t2)(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first, size_t n_blocks,
                       uint8_t *panel);
     void (*unpack_r2)(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first, size_t n_blocks,
                       uint8_t *panel);
     void (*unpack_c2)(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first, size_t n_blocks,
+                      uint8_t *panel);
+    void (*unpack_l3)(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first, size_t n_blocks,
                       uint8_t *panel);
 
     /* sums[t][16*n_tiles] = (or +=, if add) sum over the panel's cols of code * q[t], for n_tokens rows of q that lie

@@ -12,7 +12,8 @@
 enum {
     BN_HEAD_ROWS = 16,          /* rows of a head of floats that become float32 together for several tokens */
     BN_GEMM_MIN_TOKENS = 4,     /* fewer tokens are cheaper one by one, while the tiles are in cache */
-    BN_PANEL_BYTES = BN_GEMM_TILES * 32 * 256
+    BN_PANEL_BLOCKS = 33,       /* most blocks of 16 cols of a panel: it stays in the L1 cache */
+    BN_PANEL_BYTES = BN_GEMM_TILES * BN_PANEL_BLOCKS * 256
 };
 
 /* Memory for what bn_acts_i16 points to: the hidden states of max_tokens tokens. */

@@ -108,7 +108,7 @@ static int run_entry(const bn_entry *entry, const char *isa)
     const kernel_check *c = find_check(entry->kernel);
     if (!check(c != NULL, "no check is written for this kernel"))
         return 0;
-    target t = {entry->kernel, isa, entry->fn, entry->isa == BN_ISA_scalar, options.quick};
+    target t = {entry->kernel, isa, entry->isa, entry->fn, entry->isa == BN_ISA_scalar, options.quick};
     c->check(&t);
     return 1;
 }

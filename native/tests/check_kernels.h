@@ -8,6 +8,7 @@
 typedef struct {
     const char *kernel;         /* member of bn_kernels */
     const char *isa;            /* name for messages */
+    bn_isa which;
     void (*fn)(void);           /* the function; cast to its slot's type with TARGET_FN */
     int is_scalar;              /* the reference itself: compared with what it claims, too */
     int quick;                  /* fewer sizes, for emulators */

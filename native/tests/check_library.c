@@ -97,7 +97,10 @@ static void check_round_trip(bn_ctx *ctx, bn_layout layout, size_t rows, size_t 
         check(bn_tmat_unpack(mat, back) == BN_OK && memcmp(back, trits, n) == 0, "unpacks to the same");
         check(back[n] == 99, "unpacks no further");
         check(bn_tmat_rows(mat) == rows && bn_tmat_cols(mat) == cols, "tells its shape");
-        check(bn_tmat_bytes(mat) >= n / 4, "tells its size");
+        size_t least = layout == BN_LAYOUT_L3 ? n * 5 / 24 : n / 4;     /* 5/3 or 2 bits a weight, and padding */
+        check(bn_tmat_bytes(mat) >= least, "tells its size");
+        if (rows % BN_SLAB_ROWS == 0 && cols % BN_LOOKUP_COLS == 0 && layout == BN_LAYOUT_L3)
+            check(bn_tmat_bytes(mat) == least, "takes no more than it says");
     }
     bn_tmat_free(mat);
     mat = NULL;
@@ -203,7 +206,7 @@ static void check_matrices(void)
 {
     static const size_t shapes[][2] = {{1, 1},   {1, 3},    {2, 15},   {15, 16}, {16, 17},  {17, 31},
                                        {33, 127}, {1, 128}, {3, 128},  {16, 64}, {16, 128}, {31, 256},
-                                       {48, 640}, {65, 384}, {7, 1000}, {5, 6912}, {127, 1}, {640, 128}};
+                                       {48, 640}, {65, 384}, {7, 1000}, {5, 6912}, {127, 1}, {640, 128}, {192, 384}};
     static const int32_t threads[] = {1, 3, 9};
     for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
         bn_ctx *ctx = NULL;
@@ -211,7 +214,7 @@ static void check_matrices(void)
         if (!check(bn_ctx_create(NULL, threads[i], &ctx) == BN_OK, "create"))
             return;
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
-            for (int layout = BN_LAYOUT_T2; layout <= BN_LAYOUT_C2; layout++)
+            for (int layout = BN_LAYOUT_T2; layout <= BN_LAYOUT_L3; layout++)
                 check_round_trip(ctx, (bn_layout)layout, shapes[s][0], shapes[s][1]);
         check_matrix_arguments(ctx);
         check_head_arguments(ctx);
