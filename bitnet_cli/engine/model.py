@@ -130,10 +130,15 @@ class Model:
     layers: tuple[Layer, ...]
     output_norm: np.ndarray
     head: DenseMatrix
-    reader: GGUFReader
-    """Kept open: the embedding is a view of its mapping."""
+    reader: GGUFReader | None
+    """Kept open: the embedding is a view of its mapping. None for a model that was made in memory."""
     kernel: str
     """`mad` or `lut`: how matrices that are read whole meet one token."""
+
+    @property
+    def path(self) -> Path:
+        """The file, or the name of a model that has none."""
+        return self.reader.path if self.reader is not None else Path(self.config.name)
 
     @classmethod
     def load(

@@ -52,6 +52,11 @@ class Session:
         )
 
     @property
+    def kv_bytes_per_position(self) -> float:
+        """Bytes of the cache that one position takes."""
+        return self._kv.n_bytes / self._kv.n_ctx
+
+    @property
     def free(self) -> int:
         """Positions left in the cache."""
         return self.context_length - len(self.ids)
@@ -95,6 +100,11 @@ class Session:
             if progress is not None:
                 progress(end)
         return logits
+
+    def play(self, token: int, first: int, end: int) -> None:
+        """Plays ops first..end-1 of the plan for one token at the next position, which stays the next: for tools that look
+        into the buffers of `plan` between ops."""
+        self.plan.run(self._kv, np.array([token], np.int32), len(self.ids), first=first, end=end)
 
     def truncate(self, n: int) -> None:
         """Forgets all but the first n tokens."""

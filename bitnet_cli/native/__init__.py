@@ -149,13 +149,19 @@ class Layout(IntEnum):
 class TernaryMatrix:
     """An immutable matrix of -1, 0, +1 with one scale, in the layout the kernels read."""
 
-    def __init__(self, handle: Any, scale: float) -> None:
+    def __init__(self, handle: Any, scale: float, layout: Layout) -> None:
         self.handle = ffi.gc(handle, lib.bn_tmat_free)
         self.scale = scale
         """What every weight is multiplied by."""
+        self.layout = layout
         self.rows = int(lib.bn_tmat_rows(handle))
         self.cols = int(lib.bn_tmat_cols(handle))
         self.n_bytes = int(lib.bn_tmat_bytes(handle))
+
+    @property
+    def skips(self) -> bool:
+        """True if what meets a zero is not read when one token is evaluated."""
+        return self.layout in (Layout.R2, Layout.C2)
 
     @classmethod
     def from_trits(
@@ -195,7 +201,7 @@ class TernaryMatrix:
         with ctx.lock:
             status = lib.bn_tmat_pack(ctx.handle, fmt, layout, data, n_bytes, rows, cols, scale, out)
         check(status, f"packing a {rows}×{cols} ternary matrix")
-        return cls(out[0], scale)
+        return cls(out[0], scale, layout)
 
     def unpack(self) -> np.ndarray:
         """int8 [rows, cols]."""
