@@ -1,1 +1,1 @@
-"""The instrument behind `bitnet bench`: what to measure, on what, against which limits, and how to say it."""
+"""The instrument: how fast a model runs on this machine, what of the machine's limits that is, and what changed."""

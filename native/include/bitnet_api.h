@@ -179,3 +179,25 @@ bn_status bn_plan_buf(bn_plan *plan, int32_t index, bn_buf_view *out);
 
 /* Nanoseconds spent in each op since creation or the last reset, in the order of the ops: times[n_ops]. */
 bn_status bn_plan_times(bn_plan *plan, uint64_t *times, int32_t reset);
+
+/* ---- Measuring: what this machine gives, and what every kernel makes of it. ---- */
+
+/* Bytes, in 10^9 per second, that all threads of the context read together from n_bytes of memory; the best of several
+ * passes, in about a second. n_bytes >= 2^20, and much more than the caches hold. */
+bn_status bn_roofline_bandwidth(bn_ctx *ctx, size_t n_bytes, double *gb_per_s);
+/* int8 multiply-adds, in 10^9 per second, that all threads do together with the best instruction of the context's ISA. */
+bn_status bn_roofline_int8(bn_ctx *ctx, double *gmac_per_s);
+
+typedef struct {
+    const char *kernel;     /* member of struct bn_kernels */
+    const char *isa;
+    double median_ns;       /* of a call */
+    double min_ns;
+    uint64_t bytes;         /* that a call reads and writes, each counted once */
+    uint64_t products;      /* that a call adds up or multiplies; 0 where that is not its work */
+} bn_bench_result;
+
+size_t bn_bench_count(void);                /* kernels of all ISAs compiled in */
+/* Calls kernel `index` on inputs of a real model's sizes, by the calling thread alone, until min_seconds are spent, at
+ * least once. BN_ERR_ISA if this CPU does not run it. The result is the caller's; its names live on. */
+bn_status bn_bench_run(size_t index, double min_seconds, bn_bench_result *result);

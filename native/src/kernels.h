@@ -48,7 +48,9 @@ enum {
     BN_LOOKUP_BYTES = 640,
     BN_TABLE_BYTES = 1024,  /* most that table_l3_i8 writes per group */
     BN_GEMM_TILES = 2,      /* most tiles of one panel */
-    BN_AHEAD = 64           /* entries of an index that only say what will be wanted next */
+    BN_AHEAD = 64,          /* entries of an index that only say what will be wanted next */
+    BN_PROBE_PRODUCTS = 1024,   /* multiply-adds of a step of probe_int8 */
+    BN_PROBE_AHEAD = 4096   /* bytes that probe_read asks memory for ahead; past the end it is only a hint */
 };
 
 /* Hidden states for a quantised head, one row per token; written by quant_i16. */
@@ -163,6 +165,14 @@ typedef struct bn_kernels {
     void (*gemm_q8_0_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, float *y);
     void (*gemm_q6_k_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, float *y);
     void (*gemm_q4_0_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, float *y);
+
+    /* What memory gives at most: reads n_lines * 64 bytes that start at a multiple of 64 and returns the exclusive-or of
+     * their 64-bit words. */
+    uint64_t (*probe_read)(const uint8_t *data, size_t n_lines);
+
+    /* What the CPU multiplies at most, without reading memory: n_steps * 16 times the sum of codes[64] * q[64], modulo
+     * 2^32, in chains that do not wait for each other. codes are 0..2; both start at multiples of 64. */
+    uint32_t (*probe_int8)(const uint8_t *codes, const int8_t *q, size_t n_steps);
 } bn_kernels;
 
 #endif

@@ -10,7 +10,7 @@
 #include "check_kernels.h"
 
 static const kernel_check *const rooms[] = {ternary_checks, live_checks, quant_checks, float_checks,
-                                           half_checks,    dense_checks, head_checks};
+                                           half_checks,    dense_checks, head_checks,  probe_checks};
 
 static const char *const isa_names[BN_ISA_COUNT] = {
     [BN_ISA_scalar] = "scalar",       [BN_ISA_avx2] = "avx2", [BN_ISA_avxvnni] = "avxvnni",

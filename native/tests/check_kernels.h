@@ -32,6 +32,7 @@ extern const kernel_check float_checks[];
 extern const kernel_check half_checks[];
 extern const kernel_check dense_checks[];
 extern const kernel_check head_checks[];
+extern const kernel_check probe_checks[];
 
 /* ---- Inputs ---- */
 
