@@ -1,85 +1,103 @@
-/* attention_x86.h: scores and weighted values over a cache of f16, in groups of 16; included once by float_<isa>.c. */
+/* attention_x86.h: rows times slabs, the two matrix products of attention; included once by each float_<isa>.c.
+ *
+ * A tile of some rows and one or two slabs stays in registers while i walks on: a load of each slab meets a broadcast
+ * of each row. float_<isa>.c says how large a tile its registers hold. */
 #ifndef BN_ATTENTION_X86_H
 #define BN_ATTENTION_X86_H
 
 #include "../kernels.h"
 #include "lanes_x86.h"
 
-enum { POSITIONS = 4 };     /* positions that share one load of the query, with independent sums */
+typedef enum { SLAB_F32, SLAB_F16, SLAB_I8 } slab_type;
 
-/* The four sums (q . key[p]) * scale. */
-ALWAYS_INLINE __m128 scores_of_4(const float *q, const uint16_t *const key[POSITIONS], size_t head_dim, float scale)
+enum {
+    FEW_ROWS = 4,           /* heads of one token: memory is the limit, and is asked in time */
+    AHEAD_BYTES = 4096
+};
+
+ALWAYS_INLINE size_t bytes_of(slab_type type)
 {
-    size_t whole = head_dim / BN_LANES * BN_LANES, rest = head_dim - whole;
-    group lanes[POSITIONS];
-    UNROLL
-    for (size_t p = 0; p < POSITIONS; p++)
-        lanes[p] = group_set1(0.0f);
-    for (size_t i = 0; i < whole; i += BN_LANES) {
-        group query = group_load(q + i);
-        UNROLL
-        for (size_t p = 0; p < POSITIONS; p++)
-            lanes[p] = group_add_product(lanes[p], query, group_from_f16(key[p] + i));
-    }
-    if (rest > 0) {
-        group query = group_load_tail(q + whole, rest);
-        UNROLL
-        for (size_t p = 0; p < POSITIONS; p++)
-            lanes[p] = group_add_product(lanes[p], query, group_from_f16_tail(key[p] + whole, rest));
-    }
-    return _mm_mul_ps(group_sum_of_each(lanes), _mm_set1_ps(scale));
+    return type == SLAB_F32 ? 4 : type == SLAB_F16 ? 2 : 1;
 }
 
-void BN_FN(attn_qk_f16)(const float *q, const uint16_t *k, size_t n_pos, size_t head_dim, float scale, float *scores)
+ALWAYS_INLINE group values_of(const uint8_t *b, slab_type type)
 {
-    for (size_t pos = 0; pos < n_pos; pos += POSITIONS) {
-        size_t n = n_pos - pos < POSITIONS ? n_pos - pos : POSITIONS;
-        const uint16_t *key[POSITIONS];
-        UNROLL
-        for (size_t p = 0; p < POSITIONS; p++)      /* the last position stands in for those that are missing */
-            key[p] = k + (pos + (p < n ? p : n - 1)) * head_dim;
-        float four[POSITIONS];
-        _mm_storeu_ps(four, scores_of_4(q, key, head_dim, scale));
-        memcpy(scores + pos, four, n * sizeof *scores);
-    }
+    if (type == SLAB_F32)
+        return group_load((const float *)(const void *)b);
+    return type == SLAB_F16 ? group_from_f16(b) : group_from_i8(_mm_loadu_si128((const __m128i *)(const void *)b));
 }
 
-/* out[16*n] = sum over pos of p[pos] * v[pos][16*n], n <= 4 a constant */
-ALWAYS_INLINE void weigh(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, size_t n, float *out)
+/* out[rows][16*slabs] (+)= a[rows][n] . b; rows, slabs and type are constants; b_stride in bytes. */
+ALWAYS_INLINE void slab_tile(const float *a, size_t a_stride, const uint8_t *b, size_t b_stride, size_t n, int add,
+                             float *out, size_t out_stride, size_t rows, size_t slabs, slab_type type)
 {
-    group sum[4];
+    group sum[TILE_ROWS * TILE_SLABS];
+    const size_t step = BN_LANES * bytes_of(type);
     UNROLL
-    for (size_t g = 0; g < n; g++)
-        sum[g] = group_set1(0.0f);
-    for (size_t pos = 0; pos < n_pos; pos++, v += head_dim) {
-        group weight = group_set1(p[pos]);
+    for (size_t r = 0; r < rows; r++) {
         UNROLL
-        for (size_t g = 0; g < n; g++)
-            sum[g] = group_add_product(sum[g], weight, group_from_f16(v + BN_LANES * g));
+        for (size_t s = 0; s < slabs; s++)
+            sum[r * slabs + s] = add ? group_load(out + r * out_stride + s * BN_LANES) : group_set1(0.0f);
+    }
+    for (size_t i = 0; i < n; i++, b += step) {
+        group value[TILE_SLABS];
+        UNROLL
+        for (size_t s = 0; s < slabs; s++)
+            value[s] = values_of(b + s * b_stride, type);
+        if (rows <= FEW_ROWS)
+            _mm_prefetch((const char *)b + AHEAD_BYTES, _MM_HINT_T0);
+        UNROLL
+        for (size_t r = 0; r < rows; r++) {
+            group row = group_set1(a[r * a_stride + i]);
+            UNROLL
+            for (size_t s = 0; s < slabs; s++)
+                sum[r * slabs + s] = group_add_product(sum[r * slabs + s], row, value[s]);
+        }
     }
     UNROLL
-    for (size_t g = 0; g < n; g++)
-        group_store(out + BN_LANES * g, sum[g]);
+    for (size_t r = 0; r < rows; r++) {
+        UNROLL
+        for (size_t s = 0; s < slabs; s++)
+            group_store(out + r * out_stride + s * BN_LANES, sum[r * slabs + s]);
+    }
 }
 
-/* The same for n < 16 values. */
-static void weigh_tail(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, size_t n, float *out)
+/* All rows of one or two slabs, in tiles as large as they fit. */
+ALWAYS_INLINE void slab_rows(const float *a, size_t a_stride, size_t n_rows, const uint8_t *b, size_t b_stride,
+                             size_t n, int add, float *out, size_t out_stride, size_t slabs, slab_type type)
 {
-    group sum = group_set1(0.0f);
-    for (size_t pos = 0; pos < n_pos; pos++, v += head_dim)
-        sum = group_add_product(sum, group_set1(p[pos]), group_from_f16_tail(v, n));
-    group_store_tail(out, n, sum);
+    size_t r = 0;
+    for (; r + TILE_ROWS <= n_rows; r += TILE_ROWS)
+        slab_tile(a + r * a_stride, a_stride, b, b_stride, n, add, out + r * out_stride, out_stride, TILE_ROWS, slabs,
+                  type);
+    for (; r + FEW_ROWS <= n_rows; r += FEW_ROWS)
+        slab_tile(a + r * a_stride, a_stride, b, b_stride, n, add, out + r * out_stride, out_stride, FEW_ROWS, slabs,
+                  type);
+    for (; r < n_rows; r++)
+        slab_tile(a + r * a_stride, a_stride, b, b_stride, n, add, out + r * out_stride, out_stride, 1, slabs, type);
 }
 
-void BN_FN(attn_pv_f16)(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, float *out)
+/* Slabs two by two only where tiles are full: a few rows read one stream at a time. */
+ALWAYS_INLINE void slabs_of(const float *a, size_t a_stride, size_t n_rows, const uint8_t *b, size_t b_stride,
+                            size_t n_slabs, size_t n, int add, float *out, size_t out_stride, slab_type type)
 {
-    size_t d = 0;
-    for (; d + 4 * BN_LANES <= head_dim; d += 4 * BN_LANES)
-        weigh(p, v + d, n_pos, head_dim, 4, out + d);
-    for (; d + BN_LANES <= head_dim; d += BN_LANES)
-        weigh(p, v + d, n_pos, head_dim, 1, out + d);
-    if (d < head_dim)
-        weigh_tail(p, v + d, n_pos, head_dim, head_dim - d, out + d);
+    size_t s = 0;
+    for (; TILE_SLABS == 2 && n_rows >= TILE_ROWS && s + 2 <= n_slabs; s += 2)
+        slab_rows(a, a_stride, n_rows, b + s * b_stride, b_stride, n, add, out + s * BN_LANES, out_stride, TILE_SLABS,
+                  type);
+    for (; s < n_slabs; s++)
+        slab_rows(a, a_stride, n_rows, b + s * b_stride, b_stride, n, add, out + s * BN_LANES, out_stride, 1, type);
 }
+
+#define BN_SLABS(name, type)                                                                                           \
+    void BN_FN(slabs_##name)(const float *a, size_t a_stride, size_t n_rows, const void *b, size_t b_stride,           \
+                             size_t n_slabs, size_t n, int add, float *out, size_t out_stride)                         \
+    {                                                                                                                  \
+        slabs_of(a, a_stride, n_rows, b, b_stride * bytes_of(type), n_slabs, n, add, out, out_stride, type);           \
+    }
+
+BN_SLABS(f32, SLAB_F32)
+BN_SLABS(f16, SLAB_F16)
+BN_SLABS(i8, SLAB_I8)
 
 #endif
