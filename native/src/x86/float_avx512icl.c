@@ -6,7 +6,7 @@
  * and attention_x86.h. */
 #include "group_avx512icl.h"
 
-enum { TILE_ROWS = 12, TILE_SLABS = 2 };    /* 24 registers of sums, two slabs, a row, products */
+enum { TILE_ROWS = 12 };     /* sums; with 8 or 16 rows the loop is slower */
 
 #include "attention_x86.h"
 #include "float_x86.h"
