@@ -20,6 +20,8 @@ from bitnet_cli.native import _bitnet
 from bitnet_cli.native._bitnet import ffi, lib
 
 __all__ = [
+    "DEFAULT_KV_TYPE",
+    "KV_TYPES",
     "Context",
     "DenseMatrix",
     "Isa",
@@ -35,6 +37,11 @@ __all__ = [
     "lib",
     "physical_cores",
 ]
+
+
+KV_TYPES = {"f32": lib.BN_KV_F32, "f16": lib.BN_KV_F16, "i8": lib.BN_KV_I8}
+"""What a KV cache may store, by name."""
+DEFAULT_KV_TYPE = "f16"
 
 
 class NotTernaryError(NativeError):
@@ -233,16 +240,33 @@ class DenseMatrix:
 
 
 class KVCache:
-    """Keys and values of all layers, f16; pages of memory are taken as positions are written."""
+    """Keys and values of all layers; pages of memory are taken as positions are written.
 
-    def __init__(self, n_layers: int, n_kv_heads: int, head_dim: int, n_ctx: int) -> None:
+    Args:
+        n_layers, n_kv_heads, head_dim: the model's shape.
+        n_ctx: positions.
+        kv_type: what a value is stored as: `f32`, `f16` (rounded half to even), or `i8` (one float32 scale per position
+            and head, absmax / 127).
+
+    Raises:
+        UsageError: an unknown `kv_type`.
+    """
+
+    def __init__(
+        self, n_layers: int, n_kv_heads: int, head_dim: int, n_ctx: int, kv_type: str = DEFAULT_KV_TYPE
+    ) -> None:
+        if kv_type not in KV_TYPES:
+            raise UsageError(
+                f"there is no KV cache of type {kv_type!r}", hint=f"use one of {', '.join(KV_TYPES)}"
+            )
         out = ffi.new("bn_kv **")
         check(
-            lib.bn_kv_create(n_layers, n_kv_heads, head_dim, n_ctx, out),
+            lib.bn_kv_create(KV_TYPES[kv_type], n_layers, n_kv_heads, head_dim, n_ctx, out),
             f"making room for a context of {n_ctx} tokens",
         )
         self.handle = ffi.gc(out[0], lib.bn_kv_free)
         self.n_ctx = n_ctx
+        self.kv_type = kv_type
         self.n_bytes = int(lib.bn_kv_bytes(out[0]))
 
 

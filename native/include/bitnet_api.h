@@ -96,11 +96,13 @@ size_t bn_dmat_rows(const bn_dmat *mat);
 size_t bn_dmat_cols(const bn_dmat *mat);
 size_t bn_dmat_bytes(const bn_dmat *mat);   /* memory held for weights */
 
-/* ---- KV cache: f16 keys and values, [layer][kv_head][pos][head_dim]. ---- */
+/* ---- KV cache: keys and values as float32, f16, or int8 with one scale per position and head. ---- */
 
 typedef struct bn_kv bn_kv;
 
-bn_status bn_kv_create(size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t n_ctx, bn_kv **out);
+typedef enum { BN_KV_F32 = 0, BN_KV_F16 = 1, BN_KV_I8 = 2 } bn_kv_type;
+
+bn_status bn_kv_create(bn_kv_type type, size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t n_ctx, bn_kv **out);
 void bn_kv_free(bn_kv *kv);                 /* NULL is allowed */
 size_t bn_kv_bytes(const bn_kv *kv);        /* address space reserved; pages are taken as positions are written */
 

@@ -12,7 +12,8 @@
 #include "entries.h"
 #include "os.h"
 
-enum { WIDTH = 2560, FFN = 6912, LAYERS = 16, TOKENS = 256, HEAD_DIM = 128, N_HEADS = 20, POSITIONS = 512, HEAD_ROWS = 32768 };
+enum { WIDTH = 2560, FFN = 6912, LAYERS = 16, TOKENS = 256, HEAD_ROWS = 32768 };
+enum { HEAD_DIM = 128, N_HEADS = 20, POSITIONS = 512, QUERIES = 32 };
 enum { MATRIX_BYTES = LAYERS * FFN * (WIDTH / 4), TILES = LAYERS * FFN / BN_TILE_ROWS, BLOCKS = WIDTH / BN_BLOCK_COLS };
 enum { PANEL_BLOCKS = 64, PANEL_COLS = PANEL_BLOCKS * BN_BLOCK_COLS, PANEL_BYTES = BN_GEMM_TILES * PANEL_BLOCKS * 256 };
 enum { SLABS = LAYERS * FFN / BN_SLAB_ROWS, LOOKUPS = (WIDTH + BN_LOOKUP_COLS - 1) / BN_LOOKUP_COLS };
@@ -73,9 +74,11 @@ CALL(rmsnorm_f32, arg[0], arg[1], WIDTH, 1e-5f, arg[2])
 CALL(quant_i8, arg[0], WIDTH, arg[1], arg[2], arg[3])
 CALL(descale_f32, arg[0], FFN, 3, 2.0f, 0.5f, 0, arg[1])
 CALL(rope_f32, arg[0], N_HEADS, HEAD_DIM, HEAD_DIM, 1, arg[1], arg[2])
-CALL(attn_qk_f16, arg[0], arg[1], POSITIONS, HEAD_DIM, 0.1f, arg[2])
-CALL(softmax_f32, arg[0], POSITIONS)
-CALL(attn_pv_f16, arg[0], arg[1], POSITIONS, HEAD_DIM, arg[2])
+#define SLABS_CALL arg[0], HEAD_DIM, QUERIES, arg[1], HEAD_DIM * 16, POSITIONS / 16, HEAD_DIM, 0, arg[2], POSITIONS
+CALL(slabs_f32, SLABS_CALL)
+CALL(slabs_f16, SLABS_CALL)
+CALL(slabs_i8, SLABS_CALL)
+CALL(softmax_f32, arg[0], POSITIONS, 0.1f, NULL, NULL)
 CALL(glu_relu2_f32, arg[0], arg[1], FFN, arg[2])
 CALL(glu_silu_f32, arg[0], arg[1], FFN, arg[2])
 CALL(f16_from_f32, arg[0], WIDTH, arg[1])
@@ -111,6 +114,7 @@ CALL_TILES(gemm_q4_0_i16, Q4_0_TILE, 32)
 
 /* ---- The table: kernel, products of a call, and its arguments. What a call reads and writes are their bytes. ---- */
 
+#define SLABS_PRODUCTS ((uint64_t)QUERIES * POSITIONS * HEAD_DIM)
 #define LIVE_PRODUCTS ((uint64_t)LAYERS * FFN / 2 * WIDTH)
 
 static const row rows[] = {
@@ -134,9 +138,13 @@ static const row rows[] = {
     ROW(quant_i8, 0, {FLOATS, WIDTH}, {ROOM, WIDTH}, {ROOM, 4}, {ROOM, 4})
     ROW(descale_f32, 0, {INT32, FFN}, {ROOM, FFN * 4})
     ROW(rope_f32, 0, {FLOATS, N_HEADS * HEAD_DIM}, {FLOATS, HEAD_DIM / 2}, {FLOATS, HEAD_DIM / 2})
-    ROW(attn_qk_f16, POSITIONS * HEAD_DIM, {FLOATS, HEAD_DIM}, {HALVES, POSITIONS * HEAD_DIM}, {ROOM, POSITIONS * 4})
+    ROW(slabs_f32, SLABS_PRODUCTS, {FLOATS, QUERIES * HEAD_DIM}, {FLOATS, POSITIONS * HEAD_DIM},
+        {ROOM, QUERIES * POSITIONS * 4})
+    ROW(slabs_f16, SLABS_PRODUCTS, {FLOATS, QUERIES * HEAD_DIM}, {HALVES, POSITIONS * HEAD_DIM},
+        {ROOM, QUERIES * POSITIONS * 4})
+    ROW(slabs_i8, SLABS_PRODUCTS, {FLOATS, QUERIES * HEAD_DIM}, {INT8, POSITIONS * HEAD_DIM},
+        {ROOM, QUERIES * POSITIONS * 4})
     ROW(softmax_f32, 0, {FLOATS, POSITIONS})
-    ROW(attn_pv_f16, POSITIONS * HEAD_DIM, {FLOATS, POSITIONS}, {HALVES, POSITIONS * HEAD_DIM}, {ROOM, HEAD_DIM * 4})
     ROW(glu_relu2_f32, 0, {FLOATS, FFN}, {FLOATS, FFN}, {ROOM, FFN * 4})
     ROW(glu_silu_f32, 0, {FLOATS, FFN}, {FLOATS, FFN}, {ROOM, FFN * 4})
     ROW(f16_from_f32, 0, {FLOATS, WIDTH}, {ROOM, WIDTH * 2})

@@ -121,14 +121,21 @@ typedef struct bn_kernels {
     void (*rope_f32)(float *x, size_t n_heads, size_t head_dim, size_t n_rot, int neox, const float *cos,
                      const float *sin);
 
-    /* scores[n_pos] = (q . k[pos]) * scale, k: f16 [n_pos][head_dim]; the 16-lane sum. */
-    void (*attn_qk_f16)(const float *q, const uint16_t *k, size_t n_pos, size_t head_dim, float scale, float *scores);
+    /* The two matrix products of attention: out[r][16*s + l] = (or +=, if add) sum over i < n, in ascending order, of
+     * a[r][i] * b[s][i][l], for n_rows rows of a and n_slabs slabs of b, l < 16. Each lane is one plain sum that starts
+     * from +0 (or from out). Strides are in values: from one row or slab to the next. Any of the counts may be 0.
+     * b is float32, f16 or int8; up to 4 kB behind it memory may be asked for. */
+    void (*slabs_f32)(const float *a, size_t a_stride, size_t n_rows, const void *b, size_t b_stride, size_t n_slabs,
+                      size_t n, int add, float *out, size_t out_stride);
+    void (*slabs_f16)(const float *a, size_t a_stride, size_t n_rows, const void *b, size_t b_stride, size_t n_slabs,
+                      size_t n, int add, float *out, size_t out_stride);
+    void (*slabs_i8)(const float *a, size_t a_stride, size_t n_rows, const void *b, size_t b_stride, size_t n_slabs,
+                     size_t n, int add, float *out, size_t out_stride);
 
-    /* x = softmax(x) in place: m = max, e = exp(x - m), x = e / (16-lane sum of e). n >= 1. */
-    void (*softmax_f32)(float *x, size_t n);
-
-    /* out[d] = sum over pos, ascending, of p[pos] * v[pos][d]; v: f16 [n_pos][head_dim]. */
-    void (*attn_pv_f16)(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, float *out);
+    /* Sums of products with keys into weights of values, in place: s = x * scale, or (x * k_scale) * scale if k_scale is
+     * not NULL; m = max of s; e = exp(s - m); x = e, or e * v_scale if v_scale is not NULL. Returns the 16-lane sum of
+     * e, by which the weighted values are still to be divided. k_scale, v_scale: [n]; n >= 1. */
+    float (*softmax_f32)(float *x, size_t n, float scale, const float *k_scale, const float *v_scale);
 
     /* out = g > 0 ? (g * g) * u : +0: where the gate is closed u does not matter; out may be g or u. */
     void (*glu_relu2_f32)(const float *g, const float *u, size_t n, float *out);

@@ -37,6 +37,8 @@ struct bn_plan {
     size_t n_bytes;
     uint8_t *scratch;
     size_t scratch_bytes;       /* per thread */
+    float *scores;              /* shared by all threads: of a few tokens that they attend for together */
+    size_t n_scores;
     uint64_t *times;
 };
 
@@ -58,12 +60,16 @@ void bn_play_norm(const bn_run *run, const bn_op *op);
 void bn_play_quant(const bn_run *run, const bn_op *op, uint8_t *scratch);
 void bn_play_matmul(const bn_run *run, const bn_op *op, uint8_t *scratch);     /* MATMUL and GATED_MATMUL */
 void bn_play_rope(const bn_run *run, const bn_op *op);
-void bn_play_kv_store(const bn_run *run, const bn_op *op);
+void bn_play_kv_store(const bn_run *run, const bn_op *op, uint8_t *scratch);
 void bn_play_attention(const bn_run *run, const bn_op *op, uint8_t *scratch);
 void bn_play_head(const bn_run *run, const bn_op *op, uint8_t *scratch);
 
 /* What one thread may need at once for a MATMUL or GATED_MATMUL. */
 size_t bn_matmul_scratch_bytes(const bn_op *op, size_t max_tokens);
+
+/* What one thread may need at once for an ATTENTION, and how many scores the threads of a plan share for it. */
+size_t bn_attention_scratch_bytes(const bn_op *op, size_t n_ctx);
+size_t bn_attention_shared_scores(const bn_op *op, size_t n_ctx);
 
 /* Row t of a float buffer. */
 static inline float *bn_row(const bn_run *run, int32_t buf, size_t t)

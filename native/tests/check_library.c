@@ -229,16 +229,16 @@ static void check_caches(void)
 {
     bn_kv *kv;
     check_case("KV cache arguments");
-    check(bn_kv_create(2, 3, 16, 100, &kv) == BN_OK && bn_kv_bytes(kv) == 2 * 2 * 3 * 16 * 100 * 2, "two sides of f16");
+    check(bn_kv_create(BN_KV_F16, 2, 3, 16, 100, &kv) == BN_OK && bn_kv_bytes(kv) == 2 * 2 * 3 * 16 * 100 * 2, "two sides of f16");
     bn_kv_free(kv);
-    check(bn_kv_create(0, 3, 16, 100, &kv) == BN_ERR_ARG, "no layers");
-    check(bn_kv_create(2, 0, 16, 100, &kv) == BN_ERR_ARG, "no heads");
-    check(bn_kv_create(2, 3, 0, 100, &kv) == BN_ERR_ARG, "no values");
-    check(bn_kv_create(2, 3, 16, 0, &kv) == BN_ERR_ARG, "no positions");
-    check(bn_kv_create(2, 3, 16, 100, NULL) == BN_ERR_ARG, "no result");
+    check(bn_kv_create(BN_KV_F16, 0, 3, 16, 100, &kv) == BN_ERR_ARG, "no layers");
+    check(bn_kv_create(BN_KV_F16, 2, 0, 16, 100, &kv) == BN_ERR_ARG, "no heads");
+    check(bn_kv_create(BN_KV_F16, 2, 3, 0, 100, &kv) == BN_ERR_ARG, "no values");
+    check(bn_kv_create(BN_KV_F16, 2, 3, 16, 0, &kv) == BN_ERR_ARG, "no positions");
+    check(bn_kv_create(BN_KV_F16, 2, 3, 16, 100, NULL) == BN_ERR_ARG, "no result");
     size_t big = (size_t)1 << 33;
-    check(bn_kv_create(big, big, 16, 100, &kv) == BN_ERR_ARG, "a size that wraps");
-    check(bn_kv_create(big, 1, 64, (size_t)1 << 24, &kv) != BN_OK, "a size that no machine has");
+    check(bn_kv_create(BN_KV_F16, big, big, 16, 100, &kv) == BN_ERR_ARG, "a size that wraps");
+    check(bn_kv_create(BN_KV_F16, big, 1, 64, (size_t)1 << 24, &kv) != BN_OK, "a size that no machine has");
 }
 
 static void check_row_bytes(void)
