@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "convert": {"errors", "native", "arch", "formats"},
     "library": {"errors", "native", "arch", "formats", "engine", "text"},
     "perplexity": {"errors", "library"},
-    "bench": {"errors", "native", "arch", "formats", "engine", "text", "__init__"},
+    "bench": {"errors", "native", "arch", "formats", "engine", "text", "library", "__init__"},
     "cli": {
         *(
             "errors",

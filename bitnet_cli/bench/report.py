@@ -54,6 +54,8 @@ def to_json(m: Measurement, subject: Subject, host: Host) -> dict[str, Any]:
         "int8_gmacs": round(limits.int8_gmacs, 1) if limits else None,
         "share_of_bandwidth": _rounded(m.share_of_bandwidth),
         "share_of_int8_peak": _rounded(m.share_of_int8_peak),
+        "rival_samples_tps": [round(tps, 3) for tps in m.rival_tps],
+        "ratio_to_rival": _rounded(m.median_tps / statistics.median(m.rival_tps)) if m.rival_tps else None,
         "joules_per_token": _rounded(m.joules_per_token),
         "random_weights": subject.random_weights,
         "synthetic_gate": subject.synthetic_gate,
@@ -134,6 +136,16 @@ def table(measurements: list[Measurement]) -> tuple[tuple[str, ...], list[tuple[
             row.append("" if m.joules_per_token is None else f"{m.joules_per_token:.3f}")
         rows.append(tuple(row))
     return tuple(columns), rows
+
+
+def rival_table(measurements: list[Measurement]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Ours against another program's, medians of alternating samples."""
+    rows = []
+    for m in measurements:
+        theirs = statistics.median(m.rival_tps)
+        ours = m.median_tps
+        rows.append((m.test.name, str(m.threads), f"{ours:.2f}", f"{theirs:.2f}", f"{ours / theirs:.2f}"))
+    return ("test", "thr", "bitnet", "other", "ratio"), rows
 
 
 def limits_line(measurements: list[Measurement]) -> list[str]:

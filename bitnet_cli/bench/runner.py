@@ -1,4 +1,4 @@
-"""Tests, repetitions and what comes out: tokens per second, as llama-bench names and counts them.
+"""Tests, repetitions and what comes out: tokens per second, named and counted as llama-bench does.
 
 `pp512` evaluates 512 random tokens together and returns the logits of the last; `tg128` evaluates 128 tokens one by one,
 with logits each; `@ d1024` means after 1024 tokens that are in the cache already. Tokenising and sampling are left out.
@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -61,6 +62,8 @@ class Measurement:
     bytes_read_per_token: int | None = None
     """Of weights, after what zeros save; None where nothing is skipped."""
     samples_tps: list[float] = field(default_factory=list)
+    rival_tps: list[float] = field(default_factory=list)
+    """Of another program, alternating with ours."""
     joules_per_token: float | None = None
     limits: Limits | None = None
     ops: list[OpTime] = field(default_factory=list)
@@ -163,7 +166,9 @@ class Bench:
             before = (m.joules_per_token or 0.0) * (len(m.samples_tps) - 1)
             m.joules_per_token = (before + joules / test.n_tokens) / len(m.samples_tps)
         if self._with_ops:
-            m.ops = op_times(self.model, session.plan.times_ns(), test.n_tokens, m.ops)
+            shares = self._read_shares if test.n_gen else {}
+            times = session.plan.times_ns()
+            m.ops = op_times(self.model, times, test.n_tokens, m.ops, shares, bool(test.n_gen))
         return m.samples_tps[-1]
 
     def _tokens(self, n: int) -> list[int]:
@@ -181,15 +186,17 @@ class Bench:
         measurement = Measurement(
             test, model.ctx.n_threads, model.ctx.isa, model.kernel, n_bytes, ternary + head
         )
-        if test.n_gen and any(m.skips for m in mats):
-            measurement.bytes_read_per_token = n_bytes - self._bytes_saved()
+        if test.n_gen and self._read_shares:
+            layers = self.model.layers
+            saved = sum(layer.up.n_bytes for layer in layers) * (1 - self._read_shares["ffn_up"])
+            saved += sum(layer.down.n_bytes for layer in layers) * (1 - self._read_shares["ffn_down"])
+            measurement.bytes_read_per_token = n_bytes - int(saved)
         return measurement
 
-    def _bytes_saved(self) -> int:
-        """Bytes of a token's weights that zeros leave unread, from the live shares of a few tokens."""
+    @cached_property
+    def _read_shares(self) -> dict[str, float]:
+        """Share of their weights that `ffn_up` and `ffn_down` read, from a few tokens; empty if nothing is skipped."""
+        if not any(layer.up.skips and layer.down.skips for layer in self.model.layers):
+            return {}
         shares = live_shares(self._session)
-        saved = 0.0
-        for layer, gates, down in zip(self.model.layers, shares.gates, shares.down, strict=True):
-            saved += layer.up.n_bytes * (1 - gates) * layer.up.skips
-            saved += layer.down.n_bytes * (1 - down) * layer.down.skips
-        return int(saved)
+        return {"ffn_up": statistics.fmean(shares.gates), "ffn_down": statistics.fmean(shares.down)}

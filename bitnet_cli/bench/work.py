@@ -11,7 +11,6 @@ from typing import Any
 from bitnet_cli.bench.host import Host
 from bitnet_cli.bench.probe import live_shares
 from bitnet_cli.bench.report import Subject, to_json
-from bitnet_cli.bench.rival import Rival
 from bitnet_cli.bench.roofline import measure
 from bitnet_cli.bench.runner import Bench, Limits, Measurement, Test
 from bitnet_cli.bench.shapes import shape_named
@@ -91,7 +90,11 @@ class Work:
         ]
         if not self.tests:
             raise UsageError("there is nothing to measure", hint="give `-p` or `-n` a number above 0")
-        self.rival = Rival(self.against, self.model) if self.against else None
+        self.rival = None
+        if self.against:
+            from bitnet_cli.bench.rival import Rival
+
+            self.rival = Rival(self.against, self.model)
 
     def save(self, path: Path) -> None:
         """Writes the random weights as a GGUF file."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitnet_cli.cli.options import IsaOpt, KernelOpt, ModelOpt, check_json
+from bitnet_cli.cli.options import IsaOpt, KernelOpt, ModelOpt, bench_format
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import BitnetError
 
@@ -90,7 +90,7 @@ def bench(
         str, typer.Option("--max-regression", metavar="SHARE", help="Loss against --baseline that is an error.")
     ] = "5%",
     output: Annotated[
-        str, typer.Option("-o", "--output", metavar="FORMAT", help="md, json, jsonl or csv.", callback=check_json)
+        str, typer.Option("-o", "--output", metavar="FORMAT", help="md, json, jsonl or csv.", callback=bench_format)
     ] = "md",
 ) -> None:
     """Measure speed on this machine.
@@ -159,7 +159,7 @@ def _show(measured: list[tuple[Measurement, Subject]], work: Work) -> None:
         out.markdown(*rival_table(measurements))
     for m in measurements:
         if m.ops:
-            out.data(f"\n{m.test.name}, {m.threads} threads:\n")
+            out.data(f"\n{m.test.name}, {m.threads} thread{'s' if m.threads > 1 else ''}:\n")
             out.markdown(*ops_table(m))
 
 
