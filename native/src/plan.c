@@ -243,21 +243,54 @@ static void play_op(const bn_run *run, const bn_op *op, uint8_t *scratch)
     }
 }
 
+/* Is there so little to do that one thread does it while the others wait? */
+static int is_small(const bn_run *run, const bn_op *op)
+{
+    return run->n_tokens == 1 && (op->kind == BN_OP_EMBED || op->kind == BN_OP_NORM || op->kind == BN_OP_QUANT ||
+                                  op->kind == BN_OP_ROPE || op->kind == BN_OP_KV_STORE);
+}
+
+/* Ops first..end-1 of a run, and the scratch of the thread that will play them if it is the last one at the barrier. */
+typedef struct {
+    const bn_run *run;
+    size_t first, end;
+    uint8_t *scratch;
+} small_ops;
+
+/* Notes the time at which all threads had arrived, and the time each small op took after that. */
+static void play_alone(void *arg)
+{
+    const small_ops *small = arg;
+    bn_plan *plan = small->run->plan;
+    uint64_t before = plan->arrived_ns = bn_os_now_ns();
+    for (size_t i = small->first; i < small->end; i++) {
+        play_op(small->run, &plan->ops[i], small->scratch);
+        bn_pool_next_step(plan->ctx->pool);
+        uint64_t now = bn_os_now_ns();
+        plan->times[i] += now - before;
+        before = now;
+    }
+    plan->begun_ns = before;
+}
+
 static void play(void *arg, int32_t thread)
 {
     bn_run run = *(const bn_run *)arg;
     bn_plan *plan = run.plan;
     uint8_t *scratch = plan->scratch + (size_t)thread * plan->scratch_bytes;
-    uint64_t before = thread == 0 ? bn_os_now_ns() : 0;
+    uint64_t begun = thread == 0 ? bn_os_now_ns() : 0;
     run.thread = thread;
-    for (size_t i = run.first; i < run.end; i++) {
+    for (size_t i = run.first; i < run.end;) {
+        small_ops small = {&run, i + 1, i + 1, scratch};
+        while (small.end < run.end && is_small(&run, &plan->ops[small.end]))
+            small.end++;
         play_op(&run, &plan->ops[i], scratch);
-        bn_pool_barrier(plan->ctx->pool);
+        bn_pool_barrier_alone(plan->ctx->pool, play_alone, &small);
         if (thread == 0) {
-            uint64_t now = bn_os_now_ns();
-            plan->times[i] += now - before;
-            before = now;
+            plan->times[i] += plan->arrived_ns - begun;
+            begun = plan->begun_ns;
         }
+        i = small.end;
     }
 }
 

@@ -40,6 +40,7 @@ struct bn_plan {
     float *scores;              /* shared by all threads: of a few tokens that they attend for together */
     size_t n_scores;
     uint64_t *times;
+    uint64_t arrived_ns, begun_ns;      /* when all threads stood at the last barrier, and when they went on */
 };
 
 /* One call of bn_plan_run as one thread sees it. */
