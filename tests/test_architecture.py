@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "text": {"errors", "formats"},
     "convert": {"errors", "native", "arch", "formats"},
     "library": {"errors", "native", "arch", "formats", "engine", "text"},
-    "cli": {"errors", "native", "arch", "formats", "engine", "text", "convert", "library", "__init__"},
+    "bench": {"errors", "native", "arch", "formats", "engine", "text", "__init__"},
+    "cli": {"errors", "native", "arch", "formats", "engine", "text", "convert", "library", "bench", "__init__"},
     "__init__": {"errors", "library"},
     "__main__": {"cli"},
 }
