@@ -286,7 +286,7 @@ class BitNetModel:
         elif len(prompt) and all(isinstance(message, dict) for message in prompt):
             if self.chat_template is None:
                 raise UsageError("this model has no chat template", hint="give it a text to continue instead")
-            with located(self._model.reader.path):
+            with located(self._model.source):
                 ids = self.chat_template.encode(cast(Sequence[Message], prompt))
         else:
             ids = _token_ids(prompt)

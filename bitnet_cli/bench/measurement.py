@@ -65,10 +65,14 @@ class Result:
     threads: int
     isa: str
     kernel: str
+    batch: int
+    """Tokens for which weights are read once; 1 where tokens come one by one."""
     bytes_per_token: int
     """Weights that a token without skipping reads, as they lie in memory, and the cache at the test's mean depth."""
     bytes_read_per_token: int | None
     """The same less what the measured zeros let the kernels skip; None where nothing is skipped."""
+    ffn_zeros: FfnZeros | None
+    """Measured on a few tokens; None for models without relu²."""
     macs_per_token: int
     """Ternary weights, and those of the head where logits are computed: one multiply-add each."""
     ops: tuple[OpTime, ...] = field(default=())
@@ -96,9 +100,7 @@ class Result:
 def share_of_bandwidth(result: Result, bandwidth_gbps: float) -> float:
     """What the bytes that are read per second are of the memory's bandwidth (10⁹ bytes a second)."""
     n_bytes = result.bytes_per_token if result.bytes_read_per_token is None else result.bytes_read_per_token
-    if result.test.is_prompt:
-        raise ValueError("a prompt reads weights once for many tokens")
-    return n_bytes * result.median_tps / (bandwidth_gbps * 1e9)
+    return n_bytes / result.batch * result.median_tps / (bandwidth_gbps * 1e9)
 
 
 def share_of_int8_peak(result: Result, int8_gmacs: float) -> float:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bitnet_cli import __version__
+from bitnet_cli.cli.commands.bench import bench
 from bitnet_cli.cli.commands.convert import convert
 from bitnet_cli.cli.commands.inspect import inspect
 from bitnet_cli.cli.commands.run import run
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(convert)
 app.command()(inspect)
+app.command()(bench)
 
 
 def _version(value: bool) -> None:

@@ -117,6 +117,11 @@ class Layer:
     ffn_sub_norm: np.ndarray | None
     down: TernaryMatrix
 
+    @property
+    def matrices(self) -> tuple[TernaryMatrix, ...]:
+        """All ternary matrices of the block."""
+        return (self.q, self.k, self.v, self.attn_output, self.gate, self.up, self.down)
+
 
 @dataclass(frozen=True)
 class Model:
@@ -128,8 +133,13 @@ class Model:
     layers: tuple[Layer, ...]
     output_norm: np.ndarray
     head: DenseMatrix
-    reader: GGUFReader
-    """Kept open: the embedding is a view of its mapping."""
+    reader: GGUFReader | None
+    """Kept open: the embedding is a view of its mapping. None for a model that was made in memory."""
+
+    @property
+    def source(self) -> str:
+        """Where the weights come from, for messages."""
+        return str(self.reader.path) if self.reader is not None else self.config.name
 
     @classmethod
     def load(

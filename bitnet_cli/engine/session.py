@@ -96,6 +96,15 @@ class Session:
                 progress(end)
         return logits
 
+    @property
+    def kv_bytes(self) -> int:
+        """Bytes of the cache when it is full."""
+        return self._kv.n_bytes
+
+    def play(self, tokens: np.ndarray, first: int, end: int) -> None:
+        """Plays ops `first`..`end`-1 of the plan for tokens (int32 [n]) at the current position, which stays."""
+        self.plan.run(self._kv, tokens, len(self.ids), first=first, end=end)
+
     def truncate(self, n: int) -> None:
         """Forgets all but the first n tokens."""
         del self.ids[n:]
