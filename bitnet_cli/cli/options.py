@@ -15,14 +15,6 @@ def _set_json(value: bool) -> bool:
     return value
 
 
-def bench_format(value: str) -> str:
-    """The value of `-o`: md, or data, in which case stderr carries only errors."""
-    if value not in ("md", "json", "jsonl", "csv"):
-        raise typer.BadParameter(f"`{value}` is none of md, json, jsonl and csv")
-    out.json_mode = value != "md"
-    return value
-
-
 JsonOpt = Annotated[
     bool, typer.Option("--json", help="Print one JSON value to stdout.", callback=_set_json, is_eager=True)
 ]

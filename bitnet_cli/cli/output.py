@@ -80,16 +80,6 @@ class Output:
             )
             self.data("  ".join(cells).rstrip())
 
-    def markdown(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """A Markdown table to stdout, padded so that it reads as well unrendered. The first column is set flush left."""
-        lines = [tuple(columns), *(tuple(row) for row in rows)]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-        for n, line in enumerate(lines):
-            cells = (c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
-            self.data("| " + " | ".join(cells) + " |")
-            if n == 0:
-                self.data("|" + "|".join("-" * (w + 1) + (":" if i else "-") for i, w in enumerate(widths)) + "|")
-
     @contextmanager
     def progress(self, label: str, total: float, unit: str) -> Iterator[Progress]:
         """Progress on stderr: a bar with rate and time left on a terminal, a line every few seconds elsewhere.

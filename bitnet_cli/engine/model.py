@@ -119,6 +119,11 @@ class Layer:
     ffn_sub_norm: np.ndarray | None
     down: TernaryMatrix
 
+    @property
+    def matrices(self) -> tuple[TernaryMatrix, ...]:
+        """All ternary matrices of the block."""
+        return (self.q, self.k, self.v, self.attn_output, self.gate, self.up, self.down)
+
 
 @dataclass(frozen=True)
 class Model:

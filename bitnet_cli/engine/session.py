@@ -59,11 +59,6 @@ class Session:
         )
 
     @property
-    def kv_bytes_per_position(self) -> float:
-        """Bytes of the cache that one position takes."""
-        return self._kv.n_bytes / self._kv.n_ctx
-
-    @property
     def free(self) -> int:
         """Positions left in the cache."""
         return self.context_length - len(self.ids)
@@ -108,10 +103,14 @@ class Session:
                 progress(end)
         return logits
 
-    def play(self, token: int, first: int, end: int) -> None:
-        """Plays ops first..end-1 of the plan for one token at the next position, which stays the next: for tools that look
-        into the buffers of `plan` between ops."""
-        self.plan.run(self._kv, np.array([token], np.int32), len(self.ids), first=first, end=end)
+    @property
+    def kv_bytes(self) -> int:
+        """Bytes of the cache when it is full."""
+        return self._kv.n_bytes
+
+    def play(self, tokens: np.ndarray, first: int, end: int) -> None:
+        """Plays ops `first`..`end`-1 of the plan for tokens (int32 [n]) at the current position, which stays."""
+        self.plan.run(self._kv, tokens, len(self.ids), first=first, end=end)
 
     def truncate(self, n: int) -> None:
         """Forgets all but the first n tokens."""
