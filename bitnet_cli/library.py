@@ -19,7 +19,7 @@ from bitnet_cli.engine.session import Session
 from bitnet_cli.errors import FormatError, UsageError
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader
-from bitnet_cli.native import Context, physical_cores
+from bitnet_cli.native import DEFAULT_KV_TYPE, Context, physical_cores
 from bitnet_cli.text.chat_template import ChatTemplate
 from bitnet_cli.text.repairs import repair
 from bitnet_cli.text.stop_strings import StopStrings
@@ -104,11 +104,12 @@ class BitNetModel:
         tokenizer: Tokenizer,
         chat_template: ChatTemplate | None,
         context_length: int | None,
+        kv_type: str = DEFAULT_KV_TYPE,
     ) -> None:
         self._model = model
         self.tokenizer = tokenizer
         self.chat_template = chat_template
-        self._session = Session(model, context_length)
+        self._session = Session(model, context_length, kv_type=kv_type)
         self._lock = threading.Lock()
         self._owner: object = None
         """The generation that the session's contents belong to."""
@@ -123,6 +124,7 @@ class BitNetModel:
         n_threads: int | None = None,
         context_length: int | None = None,
         isa: str | None = None,
+        kv_type: str | None = None,
     ) -> BitNetModel:
         """Loads a GGUF file.
 
@@ -131,6 +133,7 @@ class BitNetModel:
             n_threads: None for the physical cores.
             context_length: positions; None for the model's own, at most 4096.
             isa: an instruction set by name; None for the strongest of this CPU. Results do not depend on it.
+            kv_type: what keys and values are stored as: `f32`, `f16` or `i8`; None for `f16`.
 
         Raises:
             FormatError, UnsupportedError, UsageError: see `bitnet_cli.errors`.
@@ -152,7 +155,7 @@ class BitNetModel:
                     f"{tokenizer.n_vocab} tokens, but an embedding of {model.config.vocab_size} rows",
                     path=reader.path,
                 )
-            self = cls(model, tokenizer, template, context_length)
+            self = cls(model, tokenizer, template, context_length, kv_type or DEFAULT_KV_TYPE)
         except BaseException:
             reader.close()
             raise
