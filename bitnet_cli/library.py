@@ -20,7 +20,7 @@ from bitnet_cli.engine.session import Session
 from bitnet_cli.errors import FormatError, UsageError
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader
-from bitnet_cli.native import Context, physical_cores
+from bitnet_cli.native import DEFAULT_KV_TYPE, Context, physical_cores
 from bitnet_cli.text.chat_template import ChatTemplate
 from bitnet_cli.text.repairs import repair
 from bitnet_cli.text.stop_strings import StopStrings
@@ -105,11 +105,12 @@ class BitNetModel:
         tokenizer: Tokenizer,
         chat_template: ChatTemplate | None,
         context_length: int | None,
+        kv_type: str = DEFAULT_KV_TYPE,
     ) -> None:
         self._model = model
         self.tokenizer = tokenizer
         self.chat_template = chat_template
-        self._session = Session(model, context_length)
+        self._session = Session(model, context_length, kv_type=kv_type)
         self._lock = threading.Lock()
         self._owner: object = None
         """The generation that the session's contents belong to."""
@@ -125,6 +126,7 @@ class BitNetModel:
         context_length: int | None = None,
         isa: str | None = None,
         kernel: str | None = None,
+        kv_type: str | None = None,
     ) -> BitNetModel:
         """Loads a GGUF file.
 
@@ -135,6 +137,7 @@ class BitNetModel:
             isa: an instruction set by name; None for the strongest of this CPU. Results do not depend on it.
             kernel: `mad` (multiply and add) or `lut` (lookup tables); `auto` or None for what is faster here, which is
                 measured once for a large model and remembered. Results do not depend on it.
+            kv_type: what keys and values are stored as: `f32`, `f16` or `i8`; None for `f16`.
 
         Raises:
             FormatError, UnsupportedError, UsageError: see `bitnet_cli.errors`.
@@ -157,7 +160,7 @@ class BitNetModel:
                     f"{tokenizer.n_vocab} tokens, but an embedding of {model.config.vocab_size} rows",
                     path=reader.path,
                 )
-            self = cls(model, tokenizer, template, context_length)
+            self = cls(model, tokenizer, template, context_length, kv_type or DEFAULT_KV_TYPE)
         except BaseException:
             reader.close()
             raise

@@ -39,6 +39,15 @@ ContextOpt = Annotated[
         show_default=False,
     ),
 ]
+KvTypeOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--kv-type",
+        metavar="TYPE",
+        help="Stored keys and values: f32, f16, or i8 at half the memory of f16. Default: f16.",
+        show_default=False,
+    ),
+]
 IsaOpt = Annotated[
     str | None,
     typer.Option(

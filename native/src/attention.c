@@ -69,13 +69,12 @@ static void store_head(const bn_kernels *k, const bn_kv *kv, size_t index, size_
 void bn_play_kv_store(const bn_run *run, const bn_op *op, uint8_t *scratch)
 {
     const bn_kv *kv = run->kv;
-    for (int64_t t; (t = bn_next(run, run->n_tokens)) >= 0;)
-        for (size_t head = 0; head < kv->n_kv_heads; head++) {
-            const float *key = bn_row(run, op->in, (size_t)t) + head * kv->head_dim;
-            const float *value = bn_row(run, op->in2, (size_t)t) + head * kv->head_dim;
-            store_head(&run->plan->ctx->kernels, kv, bn_kv_index(kv, (size_t)op->layer, head), run->pos + (size_t)t,
-                       key, value, scratch);
-        }
+    /* Heads outside, tokens inside: neighbouring pieces write to the same keys. */
+    for (int64_t piece; (piece = bn_next(run, kv->n_kv_heads * run->n_tokens)) >= 0;) {
+        size_t head = (size_t)piece / run->n_tokens, t = (size_t)piece % run->n_tokens;
+        store_head(&run->plan->ctx->kernels, kv, bn_kv_index(kv, (size_t)op->layer, head), run->pos + t,
+                   bn_row(run, op->in, t) + head * kv->head_dim, bn_row(run, op->in2, t) + head * kv->head_dim, scratch);
+    }
 }
 
 /* ---- One block ---- */

@@ -9,7 +9,7 @@
 
 #include "check_kernels.h"
 
-static const kernel_check *const rooms[] = {ternary_checks, live_checks, quant_checks, float_checks,
+static const kernel_check *const rooms[] = {ternary_checks, live_checks,  quant_checks, float_checks, attention_checks,
                                            half_checks,    dense_checks, head_checks,  probe_checks};
 
 static const char *const isa_names[BN_ISA_COUNT] = {

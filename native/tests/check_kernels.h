@@ -29,6 +29,7 @@ extern const kernel_check ternary_checks[];
 extern const kernel_check live_checks[];
 extern const kernel_check quant_checks[];
 extern const kernel_check float_checks[];
+extern const kernel_check attention_checks[];
 extern const kernel_check half_checks[];
 extern const kernel_check dense_checks[];
 extern const kernel_check head_checks[];

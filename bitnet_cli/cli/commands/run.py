@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bitnet_cli.cli.options import ContextOpt, IsaOpt, JsonOpt, KernelOpt, ModelOpt, ThreadsOpt
+from bitnet_cli.cli.options import ContextOpt, IsaOpt, JsonOpt, KernelOpt, KvTypeOpt, ModelOpt, ThreadsOpt
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import UsageError
 
@@ -42,6 +42,7 @@ def run(
     ] = 512,
     threads: ThreadsOpt = None,
     ctx_size: ContextOpt = None,
+    kv_type: KvTypeOpt = None,
     temp: Annotated[
         float,
         typer.Option(
@@ -139,7 +140,7 @@ def run(
             "`hf download microsoft/bitnet-b1.58-2B-4T --local-dir 2b && bitnet convert 2b -o 2b.gguf`, then `-m 2b.gguf`"
         )
     bitnet = BitNetModel.from_pretrained(
-        model, n_threads=threads, context_length=ctx_size, isa=isa, kernel=kernel
+        model, n_threads=threads, context_length=ctx_size, isa=isa, kernel=kernel, kv_type=kv_type
     )
     for note in bitnet.notes:
         out.note(f"note: {note}")

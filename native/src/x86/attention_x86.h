@@ -73,8 +73,11 @@ ALWAYS_INLINE void slab_rows_widened(const float *a, size_t a_stride, size_t n_r
     float wide[WIDE_STEPS * BN_LANES] __attribute__((aligned(64)));
     for (size_t i = 0; i < n; i += WIDE_STEPS, b += WIDE_STEPS * BN_LANES * bytes_of(type)) {
         size_t steps = n - i < WIDE_STEPS ? n - i : WIDE_STEPS;
-        for (size_t j = 0; j < steps; j++)
-            group_store(wide + j * BN_LANES, values_of(b + j * BN_LANES * bytes_of(type), type));
+        for (size_t j = 0; j < steps; j++) {
+            const uint8_t *values = b + j * BN_LANES * bytes_of(type);
+            _mm_prefetch((const char *)values + sizeof wide / 4 * bytes_of(type), _MM_HINT_T0);     /* the next piece */
+            group_store(wide + j * BN_LANES, values_of(values, type));
+        }
         slab_rows(a + i, a_stride, n_rows, (const uint8_t *)wide, steps, add || i > 0, out, out_stride, SLAB_F32);
     }
 }
