@@ -11,6 +11,7 @@ import typer
 from bitnet_cli import __version__
 from bitnet_cli.cli.commands.convert import convert
 from bitnet_cli.cli.commands.inspect import inspect
+from bitnet_cli.cli.commands.perplexity import perplexity
 from bitnet_cli.cli.commands.run import run
 from bitnet_cli.cli.explain import explain
 from bitnet_cli.cli.output import out
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(convert)
 app.command()(inspect)
+app.command()(perplexity)
 
 
 def _version(value: bool) -> None:
