@@ -121,7 +121,7 @@ class Command:
             raise BitnetError(
                 f"`{printable(self.name)}` failed with exit code {code}"
                 + (f": {printable(said[-1].strip(), 200)}" if said else ""),
-                hint="try its command by itself",
+                hint="try its command by itself; `-d`, for tests at a depth, is not known to all versions",
             )
         return data
 
