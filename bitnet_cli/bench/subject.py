@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bitnet_cli.bench.synthetic import Layouts, RandomWeights, build
 from bitnet_cli.engine.model import Model
-from bitnet_cli.engine.session import Session
+from bitnet_cli.engine.session import MAX_BATCH, Session
 from bitnet_cli.errors import UsageError
 from bitnet_cli.formats.gguf_reader import GGUFReader
 from bitnet_cli.formats.gguf_types import GGMLType
@@ -37,7 +37,9 @@ class EngineChoices:
     isa: str | None = None
     kernel: str = "auto"
     skip_zeros: bool = True
-    batch: int = 512
+    """Let single tokens skip the feed-forward weights of relu² models that meet zeros."""
+    batch: int = MAX_BATCH
+    """Tokens of a prompt that are evaluated together, at most."""
 
     def __post_init__(self) -> None:
         if self.kernel not in KERNELS:

@@ -31,7 +31,11 @@ def bench(
     ] = None,
     embed_type: Annotated[
         str | None,
-        typer.Option("--embed-type", metavar="TYPE", help="Head of a random model: f16, q8_0, q6_k, q4_0."),
+        typer.Option(
+            "--embed-type",
+            metavar="TYPE",
+            help="Head of a random model: f16, q8_0, q6_k, q4_0. Default: q6_k.",
+        ),
     ] = None,
     ffn_zeros: Annotated[
         float | None,
@@ -158,10 +162,12 @@ def _counts(option: str, text: str, low: int, high: int = MAX_TOKENS) -> tuple[i
     """The numbers of a list such as `1,2`."""
     counts = []
     for word in text.split(","):
-        if not word.strip().isascii() or not word.strip().isdigit() or not low <= int(word) <= high:
+        is_number = word.isascii() and word.isdigit() and len(word) <= len(str(high))
+        if not is_number or not low <= int(word) <= high:
+            example = max(low, 1)
             raise UsageError(
                 f"`{option}` takes whole numbers from {low} to {high}, not `{word}`",
-                hint=f"one or several, such as `{option} {max(low, 1)},{2 * max(low, 1)}`",
+                hint=f"one or several, such as `{option} {example},{2 * example}`",
             )
         counts.append(int(word))
     return tuple(counts)
