@@ -123,6 +123,8 @@ class _Bench:
 
     def measure(self, test: Test, say: Say) -> Result:
         """Warms up and measures one test."""
+        if len(self.session.ids) < test.depth:
+            say(0, f"{test.name}: filling the context")
         self._fill(test.depth)
         warm_up = min(self.choices.batch, test.n_prompt) if test.is_prompt else WARM_UP_TOKENS
         self._run(test, min(warm_up, test.n_tokens))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bitnet_cli.cli.bench_arguments import counts, percent, subject_of
 from bitnet_cli.cli.options import IsaOpt, ModelOpt
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import UsageError
@@ -14,8 +15,6 @@ from bitnet_cli.errors import UsageError
 if TYPE_CHECKING:
     from bitnet_cli.bench.report import Record
     from bitnet_cli.bench.subject import Subject
-
-MAX_TOKENS = 1 << 20
 
 
 def bench(
@@ -101,11 +100,11 @@ def bench(
     from bitnet_cli.bench.subject import EngineChoices
     from bitnet_cli.native import physical_cores
 
-    subject = _subject(model, shape, embed_type, ffn_zeros, save)
-    tests = cross(_counts("-p", n_prompt, 0), _counts("-n", n_gen, 0), _counts("-d", n_depth, 0))
-    n_threads = _counts("-t", threads, 1, 256) if threads is not None else (min(physical_cores(), 256),)
+    subject = subject_of(model, shape, embed_type, ffn_zeros, save)
+    tests = cross(counts("-p", n_prompt, 0), counts("-n", n_gen, 0), counts("-d", n_depth, 0))
+    n_threads = counts("-t", threads, 1, 256) if threads is not None else (min(physical_cores(), 256),)
     choices = EngineChoices(isa, kernel, skip_zeros=not dense, batch=batch)
-    limit = _percent(max_regression)
+    limit = percent(max_regression)
     if max_regression is not None and baseline is None:
         raise UsageError("`--max-regression` needs a `--baseline`", hint="`--baseline FILE.json`")
     before = read_baseline(baseline) if baseline is not None else []
@@ -130,25 +129,6 @@ def bench(
         _judge(records, before, baseline, limit)
 
 
-def _subject(
-    model: Path | None, shape: str | None, embed_type: str | None, ffn_zeros: float | None, save: Path | None
-) -> Subject:
-    from bitnet_cli.bench.shapes import shape_named
-    from bitnet_cli.bench.subject import Subject
-    from bitnet_cli.bench.synthetic import RandomWeights
-
-    if shape is not None:
-        if model is not None:
-            raise UsageError("give a model with `-m` or `--shape`, not both", hint="leave one of them out")
-        return Subject(None, RandomWeights(shape_named(shape), embed_type, ffn_zeros))
-    for name, value in (("--embed-type", embed_type), ("--ffn-zeros", ffn_zeros), ("--save", save)):
-        if value is not None:
-            raise UsageError(f"`{name}` is for random models", hint="such as `--shape bitnet-2b-4t`")
-    from bitnet_cli.library import BUILTIN_MODEL
-
-    return Subject(model if model is not None else BUILTIN_MODEL)
-
-
 def _save(subject: Subject, path: Path) -> None:
     from bitnet_cli.bench.saved_model import save
 
@@ -156,32 +136,6 @@ def _save(subject: Subject, path: Path) -> None:
     with out.progress(f"writing {path.name}", subject.weights.shape.n_layers, "layers") as bar:
         n_bytes = save(subject.weights, path, bar.update)
     out.note(f"wrote {path}, {n_bytes / 1e6:.0f} MB of random weights")
-
-
-def _counts(option: str, text: str, low: int, high: int = MAX_TOKENS) -> tuple[int, ...]:
-    """The numbers of a list such as `1,2`."""
-    counts = []
-    for word in text.split(","):
-        is_number = word.isascii() and word.isdigit() and len(word) <= len(str(high))
-        if not is_number or not low <= int(word) <= high:
-            example = max(low, 1)
-            raise UsageError(
-                f"`{option}` takes whole numbers from {low} to {high}, not `{word}`",
-                hint=f"one or several, such as `{option} {example},{2 * example}`",
-            )
-        counts.append(int(word))
-    return tuple(counts)
-
-
-def _percent(text: str | None) -> float:
-    """A share, 0..1, from percent such as `5%` or `5`."""
-    try:
-        percent = float((text if text is not None else "5%").removesuffix("%"))
-    except ValueError:
-        percent = -1.0
-    if not 0 <= percent < 100:
-        raise UsageError(f"`--max-regression` takes 0 to 100 percent, not `{text}`", hint="such as `5%`")
-    return percent / 100
 
 
 def _judge(records: list[Record], before: list[Record], path: Path, limit: float) -> None:
