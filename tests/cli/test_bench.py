@@ -67,7 +67,7 @@ def test_random_weights(bitnet: Callable, tiny: str, tmp_path: Path) -> None:
     ran = bitnet(*QUICK, "-m", path, "--dense", "-o", "json")
     assert ran.code == 0
     record = json.loads(ran.out)[1]
-    assert record["model"] == "tiny" and record["bytes_read_per_token"] is None
+    assert record["model"] == "tiny (random weights)" and record["bytes_read_per_token"] is None
     assert record["ffn_zeros"]["gate"] > 0.8
     assert bitnet("run", "-m", path, "x", "-n", "2", "--raw", "--temp", "0").code == 0
 
