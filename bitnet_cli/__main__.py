@@ -8,6 +8,8 @@ import sys
 
 def main() -> int:
     """Runs the command line; Ctrl-C while it is still being imported, too, ends in one line."""
+    # NumPy's BLAS, which nothing here uses, would start threads that spin beside ours while a model is loaded.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from bitnet_cli.cli.app import main as command_line
 

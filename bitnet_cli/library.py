@@ -14,12 +14,14 @@ import numpy as np
 
 from bitnet_cli.engine.generate import Generation, Timings
 from bitnet_cli.engine.model import Model, ModelConfig
+from bitnet_cli.engine.options import EngineOptions
 from bitnet_cli.engine.sampler import Sampling
+from bitnet_cli.engine.scoring import log_probabilities
 from bitnet_cli.engine.session import Session
 from bitnet_cli.errors import FormatError, UsageError
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader
-from bitnet_cli.native import Context, physical_cores
+from bitnet_cli.native import DEFAULT_KV_TYPE, Context, physical_cores
 from bitnet_cli.text.chat_template import ChatTemplate
 from bitnet_cli.text.repairs import repair
 from bitnet_cli.text.stop_strings import StopStrings
@@ -104,11 +106,12 @@ class BitNetModel:
         tokenizer: Tokenizer,
         chat_template: ChatTemplate | None,
         context_length: int | None,
+        kv_type: str = DEFAULT_KV_TYPE,
     ) -> None:
         self._model = model
         self.tokenizer = tokenizer
         self.chat_template = chat_template
-        self._session = Session(model, context_length)
+        self._session = Session(model, context_length, kv_type=kv_type)
         self._lock = threading.Lock()
         self._owner: object = None
         """The generation that the session's contents belong to."""
@@ -123,6 +126,8 @@ class BitNetModel:
         n_threads: int | None = None,
         context_length: int | None = None,
         isa: str | None = None,
+        kernel: str | None = None,
+        kv_type: str | None = None,
     ) -> BitNetModel:
         """Loads a GGUF file.
 
@@ -131,18 +136,22 @@ class BitNetModel:
             n_threads: None for the physical cores.
             context_length: positions; None for the model's own, at most 4096.
             isa: an instruction set by name; None for the strongest of this CPU. Results do not depend on it.
+            kernel: `mad` (multiply and add) or `lut` (lookup tables); `auto` or None for what is faster here, which is
+                measured once for a large model and remembered. Results do not depend on it.
+            kv_type: what keys and values are stored as: `f32`, `f16` or `i8`; None for `f16`.
 
         Raises:
             FormatError, UnsupportedError, UsageError: see `bitnet_cli.errors`.
         """
         started = time.perf_counter()
+        options = EngineOptions(kernel=kernel or "auto")
         ctx = Context(isa, n_threads if n_threads is not None else min(physical_cores(), 256))
         reader = GGUFReader(path if path is not None else BUILTIN_MODEL)
         try:
             meta, notes = repair(reader.metadata)
             with ThreadPoolExecutor(1) as beside:
                 building = beside.submit(Tokenizer.from_metadata, meta)
-                model = Model.load(reader, meta, ctx)
+                model = Model.load(reader, meta, ctx, options)
                 with located(reader.path):
                     tokenizer = building.result()
                     template = ChatTemplate.from_metadata(meta, tokenizer)
@@ -152,7 +161,7 @@ class BitNetModel:
                     f"{tokenizer.n_vocab} tokens, but an embedding of {model.config.vocab_size} rows",
                     path=reader.path,
                 )
-            self = cls(model, tokenizer, template, context_length)
+            self = cls(model, tokenizer, template, context_length, kv_type or DEFAULT_KV_TYPE)
         except BaseException:
             reader.close()
             raise
@@ -169,6 +178,11 @@ class BitNetModel:
     def isa(self) -> str:
         """The instruction set in use."""
         return self._model.ctx.isa
+
+    @property
+    def kernel(self) -> str:
+        """`mad` or `lut`: how matrices that are read whole meet one token."""
+        return self._model.kernel
 
     @property
     def n_threads(self) -> int:
@@ -194,6 +208,31 @@ class BitNetModel:
             self._owner = None
             self._session.truncate(0)
             return self._session.evaluate(tokens, n_logits=len(tokens))
+
+    def log_probabilities(
+        self, ids: Sequence[int], first: int = 0, progress: Callable[[int], None] | None = None
+    ) -> np.ndarray:
+        """Log-probabilities of ids[first + 1:], each given all tokens before it, from an empty context.
+
+        Args:
+            ids: token ids, at most one more than the context has room for.
+            first: the first position whose successor is scored, 0..len(ids) - 2.
+            progress: called with the number of tokens done, now and then.
+
+        Returns:
+            float64 [len(ids) - 1 - first], natural logarithms.
+
+        Raises:
+            UsageError: nothing to score, ids that do not exist, or more than the context has room for.
+        """
+        tokens = _token_ids(ids)
+        if not 0 <= first < len(tokens) - 1:
+            raise UsageError(f"nothing comes after position {first} of {len(tokens)} tokens")
+        if min(tokens) < 0 or max(tokens) >= self.tokenizer.n_vocab:
+            raise UsageError(f"token ids must be 0 to {self.tokenizer.n_vocab - 1}")
+        with self._lock:
+            self._owner = None
+            return log_probabilities(self._session, tokens, first, self.tokenizer.n_vocab, progress)
 
     def generate(self, prompt: Prompt, config: GenerationConfig | None = None, **options: Any) -> str:
         """The continuation of a prompt as one string. Arguments as `generate_stream`."""
@@ -286,7 +325,7 @@ class BitNetModel:
         elif len(prompt) and all(isinstance(message, dict) for message in prompt):
             if self.chat_template is None:
                 raise UsageError("this model has no chat template", hint="give it a text to continue instead")
-            with located(self._model.reader.path):
+            with located(self._model.path):
                 ids = self.chat_template.encode(cast(Sequence[Message], prompt))
         else:
             ids = _token_ids(prompt)

@@ -39,6 +39,15 @@ ContextOpt = Annotated[
         show_default=False,
     ),
 ]
+KvTypeOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--kv-type",
+        metavar="TYPE",
+        help="Stored keys and values: f32, f16, or i8 at half the memory of f16. Default: f16.",
+        show_default=False,
+    ),
+]
 IsaOpt = Annotated[
     str | None,
     typer.Option(
@@ -46,6 +55,16 @@ IsaOpt = Annotated[
         metavar="NAME",
         envvar="BITNET_ISA",
         help="Instruction set: scalar, avx2, avxvnni, avx512icl, neon, dotprod, i8mm. Default: the strongest of this CPU.",
+        show_default=False,
+    ),
+]
+KernelOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--kernel",
+        metavar="NAME",
+        envvar="BITNET_KERNEL",
+        help="mad multiplies and adds, lut looks up in tables. Default: auto, the faster one here. The text is the same.",
         show_default=False,
     ),
 ]

@@ -115,7 +115,7 @@ class Generation:
         if not all_finite(logits):
             raise FormatError(
                 "the model computes values that are not finite: its weights are damaged",
-                path=self._session.model.reader.path,
+                path=self._session.model.path,
             )
         return sample(logits, recent, self._sampling, self._random)
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from bitnet_cli.arch import Arch, arch_for
 from bitnet_cli.arch.limits import MAX_COUNT, MAX_LAYERS, RMS_EPS_RANGE, ROPE_THETA_RANGE
+from bitnet_cli.engine.calibration import kernel_for
+from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
 from bitnet_cli.errors import FormatError, UnsupportedError, printable
 from bitnet_cli.formats.codecs import codec
 from bitnet_cli.formats.codecs.i2_s import codes_and_scale
@@ -117,6 +119,11 @@ class Layer:
     ffn_sub_norm: np.ndarray | None
     down: TernaryMatrix
 
+    @property
+    def matrices(self) -> tuple[TernaryMatrix, ...]:
+        """All ternary matrices of the block."""
+        return (self.q, self.k, self.v, self.attn_output, self.gate, self.up, self.down)
+
 
 @dataclass(frozen=True)
 class Model:
@@ -128,12 +135,23 @@ class Model:
     layers: tuple[Layer, ...]
     output_norm: np.ndarray
     head: DenseMatrix
-    reader: GGUFReader
-    """Kept open: the embedding is a view of its mapping."""
+    reader: GGUFReader | None
+    """Kept open: the embedding is a view of its mapping. None for a model that was made in memory."""
+    kernel: str
+    """`mad` or `lut`: how matrices that are read whole meet one token."""
+
+    @property
+    def path(self) -> Path:
+        """The file, or the name of a model that has none."""
+        return self.reader.path if self.reader is not None else Path(self.config.name)
 
     @classmethod
     def load(
-        cls, reader: GGUFReader, meta: Mapping[str, object], ctx: Context, *, skip_zeros: bool = True
+        cls,
+        reader: GGUFReader,
+        meta: Mapping[str, object],
+        ctx: Context,
+        options: EngineOptions | None = None,
     ) -> Model:
         """Loads the weights of an open file.
 
@@ -141,7 +159,8 @@ class Model:
             reader: the file; the model keeps it open.
             meta: its metadata, after repairs.
             ctx: threads and kernels; packing uses all of them.
-            skip_zeros: lay the feed-forward matrices of relu² models out so that what meets a zero is not read.
+            options: choices of speed, None for the defaults; with the kernel `auto` a large model may make this call
+                measure first.
 
         Raises:
             FormatError: a tensor is missing, has the wrong shape, or holds what it must not.
@@ -153,28 +172,39 @@ class Model:
         embedding = tensors.dense("token_embd.weight", vocab_size, config.dim)
         tied = "output.weight" not in reader.tensors
         head = tensors.head("token_embd.weight" if tied else "output.weight", vocab_size, config.dim)
-        layers = tuple(_load_layer(tensors, config, i, skip_zeros) for i in range(config.n_layers))
+        options = options or EngineOptions()
+        kernel = options.kernel
+        if kernel == "auto":
+            kernel = kernel_for(ctx, _ternary_weights(config))
+        layouts = layouts_for(kernel, config.arch.hidden_act, options.skip_zeros)
+        layers = tuple(_load_layer(tensors, config, i, layouts) for i in range(config.n_layers))
         output_norm = tensors.vector("output_norm.weight", config.dim)
         tensors.refuse_leftovers()
-        return cls(config, ctx, embedding, layers, output_norm, head, reader)
+        return cls(config, ctx, embedding, layers, output_norm, head, reader, kernel)
 
 
-def _load_layer(tensors: _Tensors, config: ModelConfig, i: int, skip_zeros: bool) -> Layer:
-    c, block = config, f"blk.{i}."
+def _ternary_weights(c: ModelConfig) -> int:
+    """Weights of all ternary matrices."""
     q_dim, kv_dim = c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim
-    sub_norms, skips = c.arch.sub_norms, skip_zeros and c.arch.hidden_act == "relu2"
+    return c.n_layers * c.dim * (2 * q_dim + 2 * kv_dim + 3 * c.ffn_dim)
+
+
+def _load_layer(tensors: _Tensors, config: ModelConfig, i: int, layouts: Layouts) -> Layer:
+    c, block, whole = config, f"blk.{i}.", layouts.whole
+    q_dim, kv_dim = c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim
+    sub_norms = c.arch.sub_norms
     return Layer(
         attn_norm=tensors.vector(block + "attn_norm.weight", c.dim),
-        q=tensors.ternary(block + "attn_q.weight", q_dim, c.dim),
-        k=tensors.ternary(block + "attn_k.weight", kv_dim, c.dim),
-        v=tensors.ternary(block + "attn_v.weight", kv_dim, c.dim),
+        q=tensors.ternary(block + "attn_q.weight", q_dim, c.dim, whole),
+        k=tensors.ternary(block + "attn_k.weight", kv_dim, c.dim, whole),
+        v=tensors.ternary(block + "attn_v.weight", kv_dim, c.dim, whole),
         attn_sub_norm=tensors.vector(block + "attn_sub_norm.weight", q_dim) if sub_norms else None,
-        attn_output=tensors.ternary(block + "attn_output.weight", c.dim, q_dim),
+        attn_output=tensors.ternary(block + "attn_output.weight", c.dim, q_dim, whole),
         ffn_norm=tensors.vector(block + "ffn_norm.weight", c.dim),
-        gate=tensors.ternary(block + "ffn_gate.weight", c.ffn_dim, c.dim),
-        up=tensors.ternary(block + "ffn_up.weight", c.ffn_dim, c.dim, Layout.R2 if skips else Layout.T2),
+        gate=tensors.ternary(block + "ffn_gate.weight", c.ffn_dim, c.dim, whole),
+        up=tensors.ternary(block + "ffn_up.weight", c.ffn_dim, c.dim, layouts.up),
         ffn_sub_norm=tensors.vector(block + "ffn_sub_norm.weight", c.ffn_dim) if sub_norms else None,
-        down=tensors.ternary(block + "ffn_down.weight", c.dim, c.ffn_dim, Layout.C2 if skips else Layout.T2),
+        down=tensors.ternary(block + "ffn_down.weight", c.dim, c.ffn_dim, layouts.down),
     )
 
 
@@ -234,7 +264,7 @@ class _Tensors:
         self.reader.advise_done(name)
         return mat
 
-    def ternary(self, name: str, rows: int, cols: int, layout: Layout = Layout.T2) -> TernaryMatrix:
+    def ternary(self, name: str, rows: int, cols: int, layout: Layout) -> TernaryMatrix:
         info = self.info(name, rows, cols)
         if info.type != GGMLType.I2_S:
             raise UnsupportedError(

@@ -13,7 +13,7 @@ import numpy as np
 from bitnet_cli.engine.model import Model
 from bitnet_cli.engine.plan import buffers, write_plan
 from bitnet_cli.errors import UsageError
-from bitnet_cli.native import KVCache, Plan
+from bitnet_cli.native import DEFAULT_KV_TYPE, KVCache, Plan
 
 MAX_BATCH = 256
 DEFAULT_CONTEXT = 4096
@@ -26,12 +26,19 @@ class Session:
         model: the weights; several sessions may share them, one call at a time.
         context_length: positions in the cache; None for the model's own, at most 4096.
         max_batch: tokens evaluated together, at most.
+        kv_type: what the cache stores a key or value as: `f32`, `f16` or `i8`.
 
     Raises:
-        UsageError: a context longer than the model was made for.
+        UsageError: a context longer than the model was made for, or an unknown `kv_type`.
     """
 
-    def __init__(self, model: Model, context_length: int | None = None, max_batch: int = MAX_BATCH) -> None:
+    def __init__(
+        self,
+        model: Model,
+        context_length: int | None = None,
+        max_batch: int = MAX_BATCH,
+        kv_type: str = DEFAULT_KV_TYPE,
+    ) -> None:
         longest = model.config.context_length
         if context_length is None:
             context_length = min(longest, DEFAULT_CONTEXT)
@@ -45,7 +52,7 @@ class Session:
         self.context_length = context_length
         self.ids: list[int] = []
         """The tokens in the cache, in order; their number is the next position."""
-        self._kv = KVCache(c.n_layers, c.n_kv_heads, c.head_dim, context_length)
+        self._kv = KVCache(c.n_layers, c.n_kv_heads, c.head_dim, context_length, kv_type)
         self._max_batch = min(max_batch, context_length)
         self.plan = Plan(
             model.ctx, write_plan(model, context_length), buffers(c), context_length, self._max_batch
@@ -95,6 +102,15 @@ class Session:
             if progress is not None:
                 progress(end)
         return logits
+
+    @property
+    def kv_bytes_per_position(self) -> float:
+        """Bytes of the cache that a position takes in all layers."""
+        return self._kv.bytes_per_position
+
+    def play(self, tokens: np.ndarray, first: int, end: int) -> None:
+        """Plays ops `first`..`end`-1 of the plan for tokens (int32 [n]) at the current position, which stays."""
+        self.plan.run(self._kv, tokens, len(self.ids), first=first, end=end)
 
     def truncate(self, n: int) -> None:
         """Forgets all but the first n tokens."""

@@ -6,6 +6,7 @@ contiguity are checked here, so that nothing wrong reaches C.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +16,12 @@ from typing import Any
 import numpy as np
 
 from bitnet_cli.errors import NativeError, UsageError
+from bitnet_cli.native import _bitnet
 from bitnet_cli.native._bitnet import ffi, lib
 
 __all__ = [
+    "DEFAULT_KV_TYPE",
+    "KV_TYPES",
     "Context",
     "DenseMatrix",
     "Isa",
@@ -26,12 +30,18 @@ __all__ = [
     "NotTernaryError",
     "Plan",
     "TernaryMatrix",
+    "build",
     "compiler",
     "count_codes",
     "isas",
     "lib",
     "physical_cores",
 ]
+
+
+KV_TYPES = {"f32": lib.BN_KV_F32, "f16": lib.BN_KV_F16, "i8": lib.BN_KV_I8}
+"""What a KV cache may store, by name."""
+DEFAULT_KV_TYPE = "f16"
 
 
 class NotTernaryError(NativeError):
@@ -63,6 +73,12 @@ def physical_cores() -> int:
 def compiler() -> str:
     """Name and version of the compiler that built the library."""
     return str(ffi.string(lib.bn_compiler()).decode())
+
+
+def build() -> str:
+    """Names the build of the library: size and time of the compiled module, which any new build changes."""
+    compiled = os.stat(_bitnet.__file__)
+    return f"{compiled.st_size}-{compiled.st_mtime_ns}"
 
 
 def check(status: int, doing: str) -> None:
@@ -133,18 +149,26 @@ class Layout(IntEnum):
     """Rows: those whose gate is shut are skipped."""
     C2 = lib.BN_LAYOUT_C2
     """Columns: those that meet a zero are skipped."""
+    L3 = lib.BN_LAYOUT_L3
+    """Lookups, streamed from end to end: three weights to an index of five bits."""
 
 
 class TernaryMatrix:
     """An immutable matrix of -1, 0, +1 with one scale, in the layout the kernels read."""
 
-    def __init__(self, handle: Any, scale: float) -> None:
+    def __init__(self, handle: Any, scale: float, layout: Layout) -> None:
         self.handle = ffi.gc(handle, lib.bn_tmat_free)
         self.scale = scale
         """What every weight is multiplied by."""
+        self.layout = layout
         self.rows = int(lib.bn_tmat_rows(handle))
         self.cols = int(lib.bn_tmat_cols(handle))
         self.n_bytes = int(lib.bn_tmat_bytes(handle))
+
+    @property
+    def skips(self) -> bool:
+        """True if what meets a zero is not read when one token is evaluated."""
+        return self.layout in (Layout.R2, Layout.C2)
 
     @classmethod
     def from_trits(
@@ -184,7 +208,7 @@ class TernaryMatrix:
         with ctx.lock:
             status = lib.bn_tmat_pack(ctx.handle, fmt, layout, data, n_bytes, rows, cols, scale, out)
         check(status, f"packing a {rows}×{cols} ternary matrix")
-        return cls(out[0], scale)
+        return cls(out[0], scale, layout)
 
     def unpack(self) -> np.ndarray:
         """int8 [rows, cols]."""
@@ -216,17 +240,39 @@ class DenseMatrix:
 
 
 class KVCache:
-    """Keys and values of all layers, f16; pages of memory are taken as positions are written."""
+    """Keys and values of all layers; pages of memory are taken as positions are written.
 
-    def __init__(self, n_layers: int, n_kv_heads: int, head_dim: int, n_ctx: int) -> None:
+    Args:
+        n_layers, n_kv_heads, head_dim: the model's shape.
+        n_ctx: positions.
+        kv_type: what a value is stored as: `f32`, `f16` (rounded half to even), or `i8` (one float32 scale per position
+            and head, absmax / 127).
+
+    Raises:
+        UsageError: an unknown `kv_type`.
+    """
+
+    def __init__(
+        self, n_layers: int, n_kv_heads: int, head_dim: int, n_ctx: int, kv_type: str = DEFAULT_KV_TYPE
+    ) -> None:
+        if kv_type not in KV_TYPES:
+            raise UsageError(
+                f"there is no KV cache of type {kv_type!r}", hint=f"use one of {', '.join(KV_TYPES)}"
+            )
         out = ffi.new("bn_kv **")
         check(
-            lib.bn_kv_create(n_layers, n_kv_heads, head_dim, n_ctx, out),
+            lib.bn_kv_create(KV_TYPES[kv_type], n_layers, n_kv_heads, head_dim, n_ctx, out),
             f"making room for a context of {n_ctx} tokens",
         )
         self.handle = ffi.gc(out[0], lib.bn_kv_free)
         self.n_ctx = n_ctx
+        self.kv_type = kv_type
         self.n_bytes = int(lib.bn_kv_bytes(out[0]))
+
+    @property
+    def bytes_per_position(self) -> float:
+        """Positions come in blocks of 16."""
+        return self.n_bytes / (-(-self.n_ctx // 16) * 16)
 
 
 class Plan:

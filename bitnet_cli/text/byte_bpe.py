@@ -171,10 +171,9 @@ def _check_merges(merges: list[str], ids: dict[str, int]) -> None:
             f"merge {n} should be two tokens with a space between them, but is `{printable(merges[n])}`",
             tensor="tokenizer.ggml.merges",
         )
-    made = list(map(str.replace, merges, repeat(" "), repeat("")))
-    if not all(map(ids.__contains__, made)):
-        n = next(n for n, token in enumerate(made) if token not in ids)
+    if not all(map(ids.__contains__, map(str.replace, merges, repeat(" "), repeat("")))):
+        n, made = next((n, m.replace(" ", "")) for n, m in enumerate(merges) if m.replace(" ", "") not in ids)
         raise FormatError(
-            f"the merges do not fit the vocabulary: merge {n} makes `{printable(made[n])}`, which is no token",
+            f"the merges do not fit the vocabulary: merge {n} makes `{printable(made)}`, which is no token",
             tensor="tokenizer.ggml.merges",
         )

@@ -51,7 +51,8 @@ typedef enum {
 typedef enum {
     BN_LAYOUT_T2 = 0,   /* tiles, streamed from end to end */
     BN_LAYOUT_R2 = 1,   /* rows: those whose gate is shut are skipped (GATED_MATMUL with relu2) */
-    BN_LAYOUT_C2 = 2    /* cols: those that meet a zero are skipped; alone in its MATMUL */
+    BN_LAYOUT_C2 = 2,   /* cols: those that meet a zero are skipped; alone in its MATMUL */
+    BN_LAYOUT_L3 = 3    /* lookups, streamed from end to end: 5/3 bits a weight instead of 2 */
 } bn_layout;
 
 /* Copies `data` (n_bytes long, checked against rows, cols and format) into a new matrix. cols of BN_PACK_I2_S must be a
@@ -95,11 +96,14 @@ size_t bn_dmat_rows(const bn_dmat *mat);
 size_t bn_dmat_cols(const bn_dmat *mat);
 size_t bn_dmat_bytes(const bn_dmat *mat);   /* memory held for weights */
 
-/* ---- KV cache: f16 keys and values, [layer][kv_head][pos][head_dim]. ---- */
+/* ---- KV cache: keys and values as float32, f16, or int8 with one scale per position and head. ---- */
 
 typedef struct bn_kv bn_kv;
 
-bn_status bn_kv_create(size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t n_ctx, bn_kv **out);
+typedef enum { BN_KV_F32 = 0, BN_KV_F16 = 1, BN_KV_I8 = 2 } bn_kv_type;
+
+bn_status bn_kv_create(bn_kv_type type, size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t n_ctx,
+                       bn_kv **out);
 void bn_kv_free(bn_kv *kv);                 /* NULL is allowed */
 size_t bn_kv_bytes(const bn_kv *kv);        /* address space reserved; pages are taken as positions are written */
 
@@ -178,3 +182,25 @@ bn_status bn_plan_buf(bn_plan *plan, int32_t index, bn_buf_view *out);
 
 /* Nanoseconds spent in each op since creation or the last reset, in the order of the ops: times[n_ops]. */
 bn_status bn_plan_times(bn_plan *plan, uint64_t *times, int32_t reset);
+
+/* ---- Measuring: what this machine gives, and what every kernel makes of it. ---- */
+
+/* Bytes, in 10^9 per second, that all threads of the context read together from n_bytes of memory; the best of several
+ * passes, in about a second. n_bytes >= 2^20, and much more than the caches hold. */
+bn_status bn_roofline_bandwidth(bn_ctx *ctx, size_t n_bytes, double *gb_per_s);
+/* int8 multiply-adds, in 10^9 per second, that all threads do together with the best instruction of the context's ISA. */
+bn_status bn_roofline_int8(bn_ctx *ctx, double *gmac_per_s);
+
+typedef struct {
+    const char *kernel;     /* member of struct bn_kernels */
+    const char *isa;
+    double median_ns;       /* of a call */
+    double min_ns;
+    uint64_t bytes;         /* that a call reads and writes, each counted once */
+    uint64_t products;      /* that a call adds up or multiplies; 0 where that is not its work */
+} bn_bench_result;
+
+size_t bn_bench_count(void);                /* kernels of all ISAs compiled in */
+/* Calls kernel `index` on inputs of a real model's sizes, by the calling thread alone, until min_seconds are spent, at
+ * least once. BN_ERR_ISA if this CPU does not run it. The result is the caller's; its names live on. */
+bn_status bn_bench_run(size_t index, double min_seconds, bn_bench_result *result);

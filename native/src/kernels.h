@@ -3,13 +3,14 @@
  * The scalar file of an operation is its specification: every other implementation returns the same bits, for integers
  * and for floats. What makes that possible for floats:
  *   - a sum runs over 16 virtual lanes: element i is added to lane i % 16, in ascending order of i, the last
- *     group padded with +0; then lanes l and l+8 are added, then l and l+4, l+2, l+1 (see lanes.h);
+ *     group padded with +0; then lanes l and l+8 are added, then l and l+4, l+2, l+1 (see lanes.h); or, where a
+ *     contract says so, it is one plain sum in ascending order, with others beside it in the vector;
  *   - multiply and add stay two operations (-ffp-contract=off, no fma intrinsic);
  *   - exp is our polynomial, in the same order of operations; sqrt and division are IEEE;
  *   - comparisons that pick a value are written so that a NaN takes the same side everywhere.
  *
- * Ternary weights are held as codes = weight + 1 (0, 1, 2), two bits each, in the layout that suits who reads them (tmat.c
- * writes them). Padding rows and cols hold code 1. `f` is the field 0..3 of a byte, at bits 2*f.
+ * Ternary weights are held as codes = weight + 1 (0, 1, 2), two bits each unless said, in the layout that suits who reads
+ * them (tmat.c writes them). Padding rows and cols hold code 1. `f` is the field 0..3 of a byte, at bits 2*f.
  *
  *   t2  tiles, for a matrix that is always read whole. 16 rows are a tile, 16 cols a block of 64 bytes; tile i is
  *       n_blocks * 64 bytes. Byte 4*r + j of block b holds row r of the tile, cols 16*b + 4*f + j. So byte lane 4*r + j of
@@ -19,6 +20,12 @@
  *   c2  cols, for a matrix that meets many activations of zero. 256 rows are a strip of 64 bytes; col i is
  *       n_strips * 64 bytes. Byte 16*l + 4*m + j of strip s (l, m, j = 0..3) holds rows 256*s + 64*f + 16*m + 4*l + j: once
  *       four cols are interleaved byte by byte, an int32 lane holds four cols of a row, 16 consecutive rows a register.
+ *   l3  lookups, for a matrix that is always read whole, in 5/3 bits a weight: three cols are one index of 5 bits into the
+ *       27 sums that three weights can make of three activations. 64 rows are a slab, 48 cols a group of 640 bytes; slab i
+ *       is n_groups * 640 bytes. A group is five pairs of 64-byte vectors of 32 little-endian uint16: lane r of vector
+ *       2*v + h is row 32*h + r of the slab. It holds the indices of the cols 9*v.., 9*v + 3.., 9*v + 6.. of the group at
+ *       bits 0, 5 and 10. Its bit 15 is bit v of the index of the cols 45..47. The index of weights a, b, c (-1, 0, +1)
+ *       is the magnitude of n = 9*a + 3*b + c in bits 0..3 and its sign in bit 4 (set if n < 0).
  *
  * The panel: codes of 1 or 2 tiles one to a byte, in groups of four cols, panel[group][tile][16 rows][4 cols].
  *
@@ -37,8 +44,14 @@ enum {
     BN_BLOCK_BYTES = 64,
     BN_GROUP_COLS = 256,    /* of a row of r2 */
     BN_STRIP_ROWS = 256,    /* of a col of c2 */
+    BN_SLAB_ROWS = 64,      /* of l3 */
+    BN_LOOKUP_COLS = 48,    /* of a group of l3 */
+    BN_LOOKUP_BYTES = 640,
+    BN_TABLE_BYTES = 1024,  /* most that table_l3_i8 writes per group */
     BN_GEMM_TILES = 2,      /* most tiles of one panel */
-    BN_AHEAD = 64           /* entries of an index that only say what will be wanted next */
+    BN_AHEAD = 64,          /* entries of an index that only say what will be wanted next */
+    BN_PROBE_PRODUCTS = 1024,   /* multiply-adds of a step of probe_int8 */
+    BN_PROBE_AHEAD = 4096   /* bytes that probe_read asks memory for ahead; past the end it is only a hint */
 };
 
 /* Hidden states for a quantised head, one row per token; written by quant_i16. */
@@ -64,13 +77,25 @@ typedef struct bn_kernels {
     void (*gemv_c2_i8)(const uint8_t *cols, size_t n_strips, const uint32_t *index, const int8_t *q, size_t n,
                        int32_t *sums);
 
-    /* Panel of blocks first..first+n_blocks-1 of tiles tile..tile+n_tiles-1. stride: bytes of a tile (t2), row (r2) or
-     * col (c2). 1 <= n_tiles <= BN_GEMM_TILES; first is a multiple of 16. The panel holds n_tiles * n_blocks * 256 bytes. */
+    /* What gemv_l3_i8 looks up: the sums of each three activations, for n_groups groups. q: int8 [48*n_groups]. The table,
+     * n_groups * BN_TABLE_BYTES bytes that start at a multiple of 64, is only for gemv_l3_i8 of the same ISA. */
+    void (*table_l3_i8)(const int8_t *q, size_t n_groups, void *table);
+
+    /* l3: sums[64*n_slabs] = sum over cols of code * q, for n_slabs consecutive slabs of n_groups groups each, at most
+     * 2^17. q_sum: the sum of the q that the table was made from: it turns sums of weights into sums of codes. */
+    void (*gemv_l3_i8)(const uint8_t *slabs, size_t n_slabs, size_t n_groups, const void *table, int32_t q_sum,
+                       int32_t *sums);
+
+    /* Panel of blocks first..first+n_blocks-1 of tiles tile..tile+n_tiles-1. stride: bytes of a tile (t2), row (r2),
+     * col (c2) or slab (l3). 1 <= n_tiles <= BN_GEMM_TILES; first is a multiple of 16, for l3 first and n_blocks are
+     * multiples of 3. The panel holds n_tiles * n_blocks * 256 bytes. */
     void (*unpack_t2)(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first, size_t n_blocks,
                       uint8_t *panel);
     void (*unpack_r2)(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first, size_t n_blocks,
                       uint8_t *panel);
     void (*unpack_c2)(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first, size_t n_blocks,
+                      uint8_t *panel);
+    void (*unpack_l3)(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first, size_t n_blocks,
                       uint8_t *panel);
 
     /* sums[t][16*n_tiles] = (or +=, if add) sum over the panel's cols of code * q[t], for n_tokens rows of q that lie
@@ -97,14 +122,21 @@ typedef struct bn_kernels {
     void (*rope_f32)(float *x, size_t n_heads, size_t head_dim, size_t n_rot, int neox, const float *cos,
                      const float *sin);
 
-    /* scores[n_pos] = (q . k[pos]) * scale, k: f16 [n_pos][head_dim]; the 16-lane sum. */
-    void (*attn_qk_f16)(const float *q, const uint16_t *k, size_t n_pos, size_t head_dim, float scale, float *scores);
+    /* The two matrix products of attention: out[r][16*s + l] = (or +=, if add) sum over i < n, in ascending order, of
+     * a[r][i] * b[s][i][l], for n_rows rows of a and n_slabs slabs of b, l < 16. Each lane is one plain sum that starts
+     * from +0 (or from out). Strides are in values: from one row or slab to the next. Any of the counts may be 0.
+     * b is float32, f16 or int8; up to 4 kB behind it memory may be asked for. */
+    void (*slabs_f32)(const float *a, size_t a_stride, size_t n_rows, const void *b, size_t b_stride, size_t n_slabs,
+                      size_t n, int add, float *out, size_t out_stride);
+    void (*slabs_f16)(const float *a, size_t a_stride, size_t n_rows, const void *b, size_t b_stride, size_t n_slabs,
+                      size_t n, int add, float *out, size_t out_stride);
+    void (*slabs_i8)(const float *a, size_t a_stride, size_t n_rows, const void *b, size_t b_stride, size_t n_slabs,
+                     size_t n, int add, float *out, size_t out_stride);
 
-    /* x = softmax(x) in place: m = max, e = exp(x - m), x = e / (16-lane sum of e). n >= 1. */
-    void (*softmax_f32)(float *x, size_t n);
-
-    /* out[d] = sum over pos, ascending, of p[pos] * v[pos][d]; v: f16 [n_pos][head_dim]. */
-    void (*attn_pv_f16)(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, float *out);
+    /* Sums of products with keys into weights of values, in place: s = x * scale, or (x * k_scale) * scale if k_scale is
+     * not NULL; m = max of s; e = exp(s - m); x = e, or e * v_scale if v_scale is not NULL. Returns the 16-lane sum of
+     * e, by which the weighted values are still to be divided. k_scale, v_scale: [n]; n >= 1. */
+    float (*softmax_f32)(float *x, size_t n, float scale, const float *k_scale, const float *v_scale);
 
     /* out = g > 0 ? (g * g) * u : +0: where the gate is closed u does not matter; out may be g or u. */
     void (*glu_relu2_f32)(const float *g, const float *u, size_t n, float *out);
@@ -141,6 +173,14 @@ typedef struct bn_kernels {
     void (*gemm_q8_0_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, float *y);
     void (*gemm_q6_k_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, float *y);
     void (*gemm_q4_0_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, float *y);
+
+    /* What memory gives at most: reads n_lines * 64 bytes that start at a multiple of 64 and returns the exclusive-or of
+     * their 64-bit words. */
+    uint64_t (*probe_read)(const uint8_t *data, size_t n_lines);
+
+    /* What the CPU multiplies at most, without reading memory: n_steps * 16 times the sum of codes[64] * q[64], modulo
+     * 2^32, in chains that do not wait for each other. codes are 0..2; both start at multiples of 64. */
+    uint32_t (*probe_int8)(const uint8_t *codes, const int8_t *q, size_t n_steps);
 } bn_kernels;
 
 #endif

@@ -10,15 +10,29 @@
 
 enum {
     GEMV_TILES = 4,                 /* tiles per piece of work */
+    SLAB_TILES = BN_SLAB_ROWS / BN_TILE_ROWS,       /* of l3 per piece */
     GEMV_ROWS = 128,                /* rows of r2 per piece */
     GEMV_COLS = 512,                /* cols of c2 per piece */
     SUM_ROWS = 256,                 /* rows per piece when the threads' sums of c2 are added */
-    PANEL_BLOCKS = BN_PANEL_BYTES / (BN_GEMM_TILES * 256)   /* of 16 cols: the panel stays in the L1 cache */
+    PANEL_BLOCKS = BN_PANEL_BLOCKS / 16 * 16,       /* unpacked at a time: what r2 wants */
+    PANEL_BLOCKS_L3 = BN_PANEL_BLOCKS / 3 * 3
 };
 
 static const bn_kernels *kernels(const bn_run *run)
 {
     return &run->plan->ctx->kernels;
+}
+
+/* The layout's way to the panel. */
+static __typeof__(((bn_kernels *)0)->unpack_t2) unpack_for(const bn_kernels *k, bn_layout layout)
+{
+    switch (layout) {
+    case BN_LAYOUT_T2: return k->unpack_t2;
+    case BN_LAYOUT_R2: return k->unpack_r2;
+    case BN_LAYOUT_C2: return k->unpack_c2;
+    case BN_LAYOUT_L3: return k->unpack_l3;
+    }
+    return NULL;
 }
 
 /* y[n] = descaled sums of token t: matrix m of the op, or added to y. */
@@ -50,12 +64,10 @@ static void gemm(const bn_run *run, const bn_tmat *mat, const bn_buf_view *in, s
                  uint8_t *panel, int32_t *sums)
 {
     const bn_kernels *k = kernels(run);
-    __typeof__(k->unpack_t2) unpack = mat->layout == BN_LAYOUT_R2   ? k->unpack_r2
-                                      : mat->layout == BN_LAYOUT_C2 ? k->unpack_c2
-                                                                    : k->unpack_t2;
-    for (size_t first = 0; first < mat->n_blocks; first += PANEL_BLOCKS) {
-        size_t n = mat->n_blocks - first < PANEL_BLOCKS ? mat->n_blocks - first : PANEL_BLOCKS;
-        unpack(mat->weights, mat->stride, tile, n_tiles, first, n, panel);
+    size_t most = mat->layout == BN_LAYOUT_L3 ? PANEL_BLOCKS_L3 : PANEL_BLOCKS;
+    for (size_t first = 0; first < mat->n_blocks; first += most) {
+        size_t n = mat->n_blocks - first < most ? mat->n_blocks - first : most;
+        unpack_for(k, mat->layout)(mat->weights, mat->stride, tile, n_tiles, first, n, panel);
         k->gemm_panel_i8(panel, n_tiles, n, in->i8 + first * BN_BLOCK_COLS, in->stride, run->n_tokens, first > 0, sums);
     }
 }
@@ -83,6 +95,35 @@ static void play_tiles(const bn_run *run, const bn_op *op, int32_t m, size_t til
     for (size_t t = 0; t < run->n_tokens; t++) {
         kernels(run)->gemv_t2_i8(mat->weights + tile * mat->stride, n_tiles, mat->n_blocks, in->i8 + t * in->stride,
                                  sums);
+        deliver(run, op, m, t, row, n_rows, sums, u);
+    }
+}
+
+/* Bytes of the table of one token. */
+static size_t table_bytes(const bn_tmat *mat)
+{
+    return mat->n_blocks / 3 * BN_TABLE_BYTES;
+}
+
+/* Every thread makes the tables of all tokens for itself: that takes a microsecond or two, as a barrier would. */
+static void make_tables(const bn_run *run, const bn_op *op, const bn_tmat *mat, uint8_t *tables)
+{
+    const bn_buf_view *in = &run->plan->views[op->in];
+    for (size_t t = 0; t < run->n_tokens; t++)
+        kernels(run)->table_l3_i8(in->i8 + t * in->stride, mat->n_blocks / 3, tables + t * table_bytes(mat));
+}
+
+/* One slab of l3; tables: from make_tables. */
+static void play_slab(const bn_run *run, const bn_op *op, int32_t m, size_t slab, const uint8_t *tables)
+{
+    const bn_tmat *mat = op->mat[m];
+    const bn_buf_view *in = &run->plan->views[op->in];
+    size_t row = slab * BN_SLAB_ROWS, n_rows = mat->rows - row < BN_SLAB_ROWS ? mat->rows - row : BN_SLAB_ROWS;
+    int32_t sums[BN_SLAB_ROWS];
+    float u[BN_SLAB_ROWS];
+    for (size_t t = 0; t < run->n_tokens; t++) {
+        kernels(run)->gemv_l3_i8(mat->weights + slab * mat->stride, 1, mat->n_blocks / 3, tables + t * table_bytes(mat),
+                                 in->sum[t], sums);
         deliver(run, op, m, t, row, n_rows, sums, u);
     }
 }
@@ -195,7 +236,11 @@ static size_t tiles_per_piece(const bn_run *run, const bn_op *op, int32_t m)
 {
     if (run->n_tokens >= BN_GEMM_MIN_TOKENS)
         return BN_GEMM_TILES;
-    return op->mat[m]->layout == BN_LAYOUT_R2 ? GEMV_ROWS / BN_TILE_ROWS : GEMV_TILES;
+    switch (op->mat[m]->layout) {
+    case BN_LAYOUT_R2: return GEMV_ROWS / BN_TILE_ROWS;
+    case BN_LAYOUT_L3: return SLAB_TILES;
+    default: return GEMV_TILES;
+    }
 }
 
 static void play_piece(const bn_run *run, const bn_op *op, int32_t m, size_t tile, size_t n_tiles, uint8_t *scratch)
@@ -204,6 +249,8 @@ static void play_piece(const bn_run *run, const bn_op *op, int32_t m, size_t til
     size_t row = tile * BN_TILE_ROWS, n = n_tiles * BN_TILE_ROWS, n_rows = mat->rows - row < n ? mat->rows - row : n;
     if (run->n_tokens >= BN_GEMM_MIN_TOKENS)
         play_gemm(run, op, m, tile, n_tiles, scratch);
+    else if (mat->layout == BN_LAYOUT_L3)
+        play_slab(run, op, m, tile / SLAB_TILES, scratch);
     else if (mat->layout != BN_LAYOUT_R2)
         play_tiles(run, op, m, tile, n_tiles);
     else if (op->kind == BN_OP_GATED_MATMUL && op->act == BN_ACT_RELU2)
@@ -212,12 +259,24 @@ static void play_piece(const bn_run *run, const bn_op *op, int32_t m, size_t til
         play_rows(run, op, m, row, n_rows);
 }
 
+/* A matrix of l3 among those of an op, or NULL. All have the same cols. */
+static const bn_tmat *lookup_of(const bn_op *op)
+{
+    for (int32_t m = 0; m < op->n_mats; m++)
+        if (op->mat[m]->layout == BN_LAYOUT_L3)
+            return op->mat[m];
+    return NULL;
+}
+
 void bn_play_matmul(const bn_run *run, const bn_op *op, uint8_t *scratch)
 {
     if (op->mat[0]->layout == BN_LAYOUT_C2 && run->n_tokens < BN_GEMM_MIN_TOKENS) {
         play_cols(run, op, scratch);
         return;
     }
+    const bn_tmat *lookup = lookup_of(op);
+    if (lookup && run->n_tokens < BN_GEMM_MIN_TOKENS)
+        make_tables(run, op, lookup, scratch);
     size_t n_pieces[3] = {0}, total = 0;
     for (int32_t m = 0; m < op->n_mats; m++)
         total += n_pieces[m] = bn_div_up(op->mat[m]->n_tiles, tiles_per_piece(run, op, m));
@@ -235,5 +294,7 @@ size_t bn_matmul_scratch_bytes(const bn_op *op, size_t max_tokens)
 {
     size_t panel = BN_PANEL_BYTES + max_tokens * BN_GEMM_TILES * BN_TILE_ROWS * sizeof(int32_t);
     size_t sums = op->mat[0]->layout == BN_LAYOUT_C2 ? op->mat[0]->stride * 4 * sizeof(int32_t) : 0;
-    return panel > sums ? panel : sums;
+    size_t tables = lookup_of(op) ? (BN_GEMM_MIN_TOKENS - 1) * table_bytes(lookup_of(op)) : 0;
+    size_t most = panel > sums ? panel : sums;
+    return most > tables ? most : tables;
 }

@@ -103,7 +103,9 @@ static size_t scratch_for(const bn_plan *plan, const bn_op *op)
     if (op->kind == BN_OP_MATMUL || op->kind == BN_OP_GATED_MATMUL) {
         n = bn_matmul_scratch_bytes(op, plan->max_tokens);
     } else if (op->kind == BN_OP_ATTENTION) {
-        n = plan->n_ctx * sizeof(float);
+        n = bn_attention_scratch_bytes(op, plan->n_ctx);
+    } else if (op->kind == BN_OP_KV_STORE) {
+        n = (size_t)op->head_dim * sizeof(float);
     } else if (op->kind == BN_OP_QUANT) {
         n = (size_t)plan->bufs[op->in].width * sizeof(float);
     } else if (op->kind == BN_OP_HEAD) {
@@ -177,14 +179,17 @@ static bn_status build(bn_plan *plan, const bn_op *ops, const bn_buf *bufs)
             return BN_ERR_ARG;
         size_t scratch = scratch_for(plan, &ops[i]);
         plan->scratch_bytes = scratch > plan->scratch_bytes ? scratch : plan->scratch_bytes;
+        size_t scores = ops[i].kind == BN_OP_ATTENTION ? bn_attention_shared_scores(&ops[i], plan->n_ctx) : 0;
+        plan->n_scores = scores > plan->n_scores ? scores : plan->n_scores;
     }
-    size_t at = align_up(place_buffers(plan, NULL));
-    plan->n_bytes = at + (size_t)bn_ctx_n_threads(plan->ctx) * plan->scratch_bytes + ALIGN;
+    size_t at = align_up(place_buffers(plan, NULL)), shared = align_up(plan->n_scores * sizeof *plan->scores);
+    plan->n_bytes = at + shared + (size_t)bn_ctx_n_threads(plan->ctx) * plan->scratch_bytes + ALIGN;
     plan->memory = bn_os_pages_alloc(plan->n_bytes, 0);     /* one token touches a little of what a batch does */
     if (!plan->memory)
         return BN_ERR_NOMEM;
     place_buffers(plan, plan->memory);
-    plan->scratch = plan->memory + at;
+    plan->scores = place(plan->memory, at);
+    plan->scratch = plan->memory + at + shared;
     return BN_OK;
 }
 
@@ -232,10 +237,40 @@ static void play_op(const bn_run *run, const bn_op *op, uint8_t *scratch)
     case BN_OP_MATMUL:
     case BN_OP_GATED_MATMUL: bn_play_matmul(run, op, scratch); break;
     case BN_OP_ROPE: bn_play_rope(run, op); break;
-    case BN_OP_KV_STORE: bn_play_kv_store(run, op); break;
+    case BN_OP_KV_STORE: bn_play_kv_store(run, op, scratch); break;
     case BN_OP_ATTENTION: bn_play_attention(run, op, scratch); break;
     case BN_OP_HEAD: bn_play_head(run, op, scratch); break;
     }
+}
+
+/* Is there so little to do that one thread does it while the others wait? */
+static int is_small(const bn_run *run, const bn_op *op)
+{
+    return run->n_tokens == 1 && (op->kind == BN_OP_EMBED || op->kind == BN_OP_NORM || op->kind == BN_OP_QUANT ||
+                                  op->kind == BN_OP_ROPE || op->kind == BN_OP_KV_STORE);
+}
+
+/* Ops first..end-1 of a run, and the scratch of the thread that will play them if it is the last one at the barrier. */
+typedef struct {
+    const bn_run *run;
+    size_t first, end;
+    uint8_t *scratch;
+} small_ops;
+
+/* Notes the time at which all threads had arrived, and the time each small op took after that. */
+static void play_alone(void *arg)
+{
+    const small_ops *small = arg;
+    bn_plan *plan = small->run->plan;
+    uint64_t before = plan->arrived_ns = bn_os_now_ns();
+    for (size_t i = small->first; i < small->end; i++) {
+        play_op(small->run, &plan->ops[i], small->scratch);
+        bn_pool_next_step(plan->ctx->pool);
+        uint64_t now = bn_os_now_ns();
+        plan->times[i] += now - before;
+        before = now;
+    }
+    plan->begun_ns = before;
 }
 
 static void play(void *arg, int32_t thread)
@@ -243,16 +278,19 @@ static void play(void *arg, int32_t thread)
     bn_run run = *(const bn_run *)arg;
     bn_plan *plan = run.plan;
     uint8_t *scratch = plan->scratch + (size_t)thread * plan->scratch_bytes;
-    uint64_t before = thread == 0 ? bn_os_now_ns() : 0;
+    uint64_t begun = thread == 0 ? bn_os_now_ns() : 0;
     run.thread = thread;
-    for (size_t i = run.first; i < run.end; i++) {
+    for (size_t i = run.first; i < run.end;) {
+        small_ops small = {&run, i + 1, i + 1, scratch};
+        while (small.end < run.end && is_small(&run, &plan->ops[small.end]))
+            small.end++;
         play_op(&run, &plan->ops[i], scratch);
-        bn_pool_barrier(plan->ctx->pool);
+        bn_pool_barrier_alone(plan->ctx->pool, play_alone, &small);
         if (thread == 0) {
-            uint64_t now = bn_os_now_ns();
-            plan->times[i] += now - before;
-            before = now;
+            plan->times[i] += plan->arrived_ns - begun;
+            begun = plan->begun_ns;
         }
+        i = small.end;
     }
 }
 

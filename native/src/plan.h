@@ -12,7 +12,8 @@
 enum {
     BN_HEAD_ROWS = 16,          /* rows of a head of floats that become float32 together for several tokens */
     BN_GEMM_MIN_TOKENS = 4,     /* fewer tokens are cheaper one by one, while the tiles are in cache */
-    BN_PANEL_BYTES = BN_GEMM_TILES * 32 * 256
+    BN_PANEL_BLOCKS = 33,       /* most blocks of 16 cols of a panel: it stays in the L1 cache */
+    BN_PANEL_BYTES = BN_GEMM_TILES * BN_PANEL_BLOCKS * 256
 };
 
 /* Memory for what bn_acts_i16 points to: the hidden states of max_tokens tokens. */
@@ -36,7 +37,10 @@ struct bn_plan {
     size_t n_bytes;
     uint8_t *scratch;
     size_t scratch_bytes;       /* per thread */
+    float *scores;              /* shared by all threads: of a few tokens that they attend for together */
+    size_t n_scores;
     uint64_t *times;
+    uint64_t arrived_ns, begun_ns;      /* when all threads stood at the last barrier, and when they went on */
 };
 
 /* One call of bn_plan_run as one thread sees it. */
@@ -57,12 +61,16 @@ void bn_play_norm(const bn_run *run, const bn_op *op);
 void bn_play_quant(const bn_run *run, const bn_op *op, uint8_t *scratch);
 void bn_play_matmul(const bn_run *run, const bn_op *op, uint8_t *scratch);     /* MATMUL and GATED_MATMUL */
 void bn_play_rope(const bn_run *run, const bn_op *op);
-void bn_play_kv_store(const bn_run *run, const bn_op *op);
+void bn_play_kv_store(const bn_run *run, const bn_op *op, uint8_t *scratch);
 void bn_play_attention(const bn_run *run, const bn_op *op, uint8_t *scratch);
 void bn_play_head(const bn_run *run, const bn_op *op, uint8_t *scratch);
 
 /* What one thread may need at once for a MATMUL or GATED_MATMUL. */
 size_t bn_matmul_scratch_bytes(const bn_op *op, size_t max_tokens);
+
+/* What one thread may need at once for an ATTENTION, and how many scores the threads of a plan share for it. */
+size_t bn_attention_scratch_bytes(const bn_op *op, size_t n_ctx);
+size_t bn_attention_shared_scores(const bn_op *op, size_t n_ctx);
 
 /* Row t of a float buffer. */
 static inline float *bn_row(const bn_run *run, int32_t buf, size_t t)

@@ -114,11 +114,17 @@ static void park(bn_pool *pool, unsigned old)
     pthread_mutex_unlock(&pool->mutex);
 }
 
-/* Begins the next step: no piece is taken, then everybody who waits goes on. */
-static void move_on(bn_pool *pool, unsigned phase)
+/* No piece is taken. */
+static void renew(bn_pool *pool)
 {
     for (int32_t thread = 0; thread < pool->n_threads; thread++)
         atomic_store_explicit(&pool->runs[thread].taken, 0, memory_order_relaxed);
+}
+
+/* Begins the next step: everybody who waits goes on. */
+static void move_on(bn_pool *pool, unsigned phase)
+{
+    renew(pool);
     atomic_exchange_explicit(&pool->phase, phase, memory_order_seq_cst);
     if (atomic_load_explicit(&pool->sleepers, memory_order_seq_cst) > 0) {
         pthread_mutex_lock(&pool->mutex);       /* a sleeper is now either waiting or has yet to look at the phase */
@@ -127,13 +133,19 @@ static void move_on(bn_pool *pool, unsigned phase)
     }
 }
 
-/* The barrier; returns the phase that begins. The phase can be read without order: it cannot move before this thread has
- * arrived, and the release half of the addition keeps the load before it. */
-static unsigned arrive(bn_pool *pool)
+/* The barrier; returns the phase that begins. The last to arrive calls `alone` first, unless it is NULL: what the others
+ * did before they arrived, it sees (acquire), and what it does they see once the phase has moved. The phase can be read
+ * without order: it cannot move before this thread has arrived, and the release half of the addition keeps the load
+ * before it. */
+static unsigned arrive(bn_pool *pool, void (*alone)(void *arg), void *arg)
 {
     unsigned old = atomic_load_explicit(&pool->phase, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&pool->arrived, 1, memory_order_acq_rel) + 1 == pool->n_threads) {
         atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
+        if (alone) {
+            renew(pool);
+            alone(arg);
+        }
         move_on(pool, old + 1);
         return old + 1;
     }
@@ -146,7 +158,7 @@ static void *worker_main(void *arg)
 {
     worker *self = arg;
     bn_pool *pool = self->pool;
-    for (unsigned phase = 0;; phase = arrive(pool)) {
+    for (unsigned phase = 0;; phase = arrive(pool, NULL, NULL)) {
         if (!wait_awake(pool, phase))
             park(pool, phase);
         if (!pool->fn)
@@ -258,10 +270,24 @@ void bn_pool_run(bn_pool *pool, void (*fn)(void *arg, int32_t thread), void *arg
 
 void bn_pool_barrier(bn_pool *pool)
 {
-    if (pool->n_threads > 1)
-        arrive(pool);
-    else
-        atomic_store_explicit(&pool->runs[0].taken, 0, memory_order_relaxed);
+    bn_pool_barrier_alone(pool, NULL, NULL);
+}
+
+void bn_pool_barrier_alone(bn_pool *pool, void (*alone)(void *arg), void *arg)
+{
+    if (pool->n_threads > 1) {
+        arrive(pool, alone, arg);
+        return;
+    }
+    renew(pool);
+    if (alone)
+        alone(arg);
+    renew(pool);
+}
+
+void bn_pool_next_step(bn_pool *pool)
+{
+    renew(pool);
 }
 
 /* The next piece of `owner`'s run of the n pieces, or -1. Relaxed: a piece carries no data; the barriers around the step

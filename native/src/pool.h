@@ -26,6 +26,11 @@ void bn_pool_run(bn_pool *pool, void (*fn)(void *arg, int32_t thread), void *arg
  * All threads must pass the same number of barriers. A run begins and ends with an implied one. */
 void bn_pool_barrier(bn_pool *pool);
 
+/* The same, but the last thread to arrive calls alone(arg), with its own arg, while the others still wait: what is too
+ * little to share costs no barrier of its own. It is a step of its own; bn_pool_next_step begins another one within it. */
+void bn_pool_barrier_alone(bn_pool *pool, void (*alone)(void *arg), void *arg);
+void bn_pool_next_step(bn_pool *pool);
+
 /* Inside fn: a piece of the step, 0..n-1, each handed out exactly once to whichever thread asks; -1 when none is left. A
  * thread gets consecutive pieces as long as it can, then what others have left. n <= 2^54. A step is what lies between two
  * barriers: each barrier begins anew. Within a step all threads must ask with the same n. */

@@ -19,7 +19,9 @@ enum {
     PIECE_COLS = 3 * BN_GROUP_COLS          /* whole blocks of every layout and format */
 };
 _Static_assert(2LL * 128 * MAX_COLS < 1LL << 31, "int32 sums of code * q");
-_Static_assert(PIECE_COLS % I2_S_BLOCK == 0 && PIECE_COLS % BN_GROUP_COLS == 0, "pieces are whole");
+_Static_assert(PIECE_COLS % I2_S_BLOCK == 0 && PIECE_COLS % BN_GROUP_COLS == 0 && PIECE_COLS % BN_LOOKUP_COLS == 0 &&
+                   PIECE_ROWS % BN_SLAB_ROWS == 0,
+               "pieces are whole");
 
 /* Codes of one piece; what lies outside of the matrix is code 1. */
 typedef struct {
@@ -142,6 +144,39 @@ static void write_c2(const bn_tmat *mat, const code_piece *piece, size_t row, si
     }
 }
 
+/* Index of each n + 13 = 9*a + 3*b + c of three codes: its magnitude less 13, and a sign (kernels.h). */
+static const uint8_t l3_index[27] = {29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 0,
+                                     1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13};
+
+/* Three codes to their index: the multiplication leaves 9*a + 3*b + c in the third byte, and nothing carries into it. */
+static unsigned l3_index_of(const uint8_t *codes)
+{
+    uint32_t abc = codes[0] | (uint32_t)codes[1] << 8 | (uint32_t)codes[2] << 16;
+    return l3_index[abc * 0x090301 >> 16 & 0xff];
+}
+
+static void write_l3(const bn_tmat *mat, const code_piece *piece, size_t row, size_t col)
+{
+    size_t n_rows = (mat->n_units - row / BN_SLAB_ROWS) * BN_SLAB_ROWS;
+    size_t n_groups = (mat->n_blocks - col / BN_BLOCK_COLS) / 3;
+    n_rows = n_rows < PIECE_ROWS ? n_rows : PIECE_ROWS;
+    n_groups = n_groups < PIECE_COLS / BN_LOOKUP_COLS ? n_groups : PIECE_COLS / BN_LOOKUP_COLS;
+    for (size_t r = 0; r < n_rows; r++) {
+        uint8_t *out = mat->weights + (row + r) / BN_SLAB_ROWS * mat->stride + col / BN_LOOKUP_COLS * BN_LOOKUP_BYTES +
+                       r % BN_SLAB_ROWS / 32 * 64 + r % 32 * 2;
+        for (size_t group = 0; group < n_groups; group++, out += BN_LOOKUP_BYTES) {
+            const uint8_t *codes = piece->at[r] + BN_LOOKUP_COLS * group;
+            unsigned last = l3_index_of(codes + 45);
+            for (size_t v = 0; v < 5; v++, codes += 9) {
+                unsigned lane = l3_index_of(codes) | l3_index_of(codes + 3) << 5 | l3_index_of(codes + 6) << 10 |
+                                (last >> v & 1) << 15;
+                out[2 * v * 64] = (uint8_t)lane;
+                out[2 * v * 64 + 1] = (uint8_t)(lane >> 8);
+            }
+        }
+    }
+}
+
 static void pack_pieces(void *arg, int32_t thread)
 {
     pack_job *job = arg;
@@ -150,12 +185,15 @@ static void pack_pieces(void *arg, int32_t thread)
     size_t across = bn_div_up(mat->cols, PIECE_COLS), n = across * bn_div_up(mat->rows, PIECE_ROWS);
     for (int64_t next; (next = bn_pool_next(job->pool, thread, (int64_t)n)) >= 0;) {
         size_t row = (size_t)next / across * PIECE_ROWS, col = (size_t)next % across * PIECE_COLS;
-        if (read_piece(job, row, col, piece))
+        if (read_piece(job, row, col, piece)) {
             atomic_store_explicit(&job->bad, 1, memory_order_relaxed);
+            continue;                           /* codes that do not exist have no index in l3 */
+        }
         switch (mat->layout) {
         case BN_LAYOUT_T2: write_t2(mat, piece, row, col); break;
         case BN_LAYOUT_R2: write_r2(mat, piece, row, col); break;
         case BN_LAYOUT_C2: write_c2(mat, piece, row, col); break;
+        case BN_LAYOUT_L3: write_l3(mat, piece, row, col); break;
         }
     }
 }
@@ -189,6 +227,11 @@ static int measure(bn_tmat *mat)
     case BN_LAYOUT_C2:
         mat->n_units = mat->n_blocks * BN_BLOCK_COLS;
         mat->stride = bn_div_up(mat->rows, BN_STRIP_ROWS) * 64;
+        break;
+    case BN_LAYOUT_L3:
+        mat->n_blocks = bn_div_up(mat->cols, BN_LOOKUP_COLS) * 3;
+        mat->n_units = bn_div_up(mat->rows, BN_SLAB_ROWS);
+        mat->stride = mat->n_blocks / 3 * BN_LOOKUP_BYTES;
         break;
     default: return 0;
     }
@@ -231,9 +274,10 @@ bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, con
 
 bn_status bn_tmat_unpack(const bn_tmat *mat, int8_t *trits)
 {
-    enum { BLOCKS = 16 };
+    enum { BLOCKS = 48 };       /* a multiple of what every layout wants */
     static __typeof__(bn_unpack_t2__scalar) *const unpack[] = {
-        [BN_LAYOUT_T2] = bn_unpack_t2__scalar, [BN_LAYOUT_R2] = bn_unpack_r2__scalar, [BN_LAYOUT_C2] = bn_unpack_c2__scalar};
+        [BN_LAYOUT_T2] = bn_unpack_t2__scalar, [BN_LAYOUT_R2] = bn_unpack_r2__scalar,
+        [BN_LAYOUT_C2] = bn_unpack_c2__scalar, [BN_LAYOUT_L3] = bn_unpack_l3__scalar};
     uint8_t panel[BLOCKS * 256];
     if (!mat || !trits)
         return BN_ERR_ARG;

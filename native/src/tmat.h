@@ -9,8 +9,8 @@
 struct bn_tmat {
     size_t rows, cols;
     bn_layout layout;
-    size_t n_tiles, n_blocks;       /* of 16 rows and 16 cols, the last ones padded */
-    size_t n_units, stride;         /* tiles, rows or cols, and the bytes of each */
+    size_t n_tiles, n_blocks;       /* of 16 rows and 16 cols, the last ones padded; whole groups of l3 */
+    size_t n_units, stride;         /* tiles, rows, cols or slabs, and the bytes of each */
     float scale;
     uint8_t *weights;               /* n_units * stride bytes */
     size_t n_bytes;

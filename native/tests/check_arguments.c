@@ -118,7 +118,7 @@ static void check_wrong_runs(model *m)
                                        {LAYERS, KV_HEADS, HEAD_DIM - 1, N_CTX}, {LAYERS, KV_HEADS, HEAD_DIM, 3}};
     for (size_t i = 0; i < sizeof caches / sizeof caches[0]; i++) {
         const size_t *c = caches[i];
-        if (check(bn_kv_create(c[0], c[1], c[2], c[3], &other) == BN_OK, "create"))
+        if (check(bn_kv_create(BN_KV_F16, c[0], c[1], c[2], c[3], &other) == BN_OK, "create"))
             check(bn_plan_run(m->plan, other, tokens, 4, 0, 0, n, logits, 1) == BN_ERR_ARG, "a cache of another shape");
         bn_kv_free(other);
     }

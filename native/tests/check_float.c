@@ -1,4 +1,4 @@
-/* check_float.c: the float operations between matrices: RoPE, attention, gated activations, exp. */
+/* check_float.c: the float operations between matrices: RoPE, softmax, gated activations, exp. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,61 +51,6 @@ static void check_rope(const target *t)
                 for (int neox = 0; neox <= 1; neox++)
                     check_one_rope(t, heads[j], shapes[i].dim, shapes[i].rot, neox, (float_pattern)pattern,
                                    place_of(turn++));
-}
-
-/* ---- Attention ---- */
-
-static const size_t head_dims[] = {128, 1, 2, 8, 15, 16, 17, 20, 32, 33, 48, 64, 80, 96, 100, 112, 127, 130, 256};
-static const size_t positions[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 257};
-
-/* Scores: a = q [head_dim], out [n_pos]. Values: a = p [n_pos], out [head_dim]. b = f16 [n_pos][head_dim]. */
-static void check_one_attention(const target *t, int values, size_t n_pos, size_t head_dim, float_pattern pattern,
-                                half_pattern halves, check_place place)
-{
-    check_case("%s %s: %zu positions, head_dim %zu, floats %s, halves %s, place %d", t->kernel, t->isa, n_pos, head_dim,
-               float_pattern_name(pattern), half_pattern_name(halves), (int)place);
-    size_t n_in = values ? n_pos : head_dim, n_out = values ? head_dim : n_pos, n_halves = n_pos * head_dim;
-    float *a0 = scratch_get(&master_a, n_in * sizeof *a0), *expected = scratch_get(&expected_out, n_out * sizeof *a0);
-    uint16_t *b0 = scratch_get(&master_b, n_halves * sizeof *b0);
-    fill_floats(a0, n_in, pattern);
-    fill_halves(b0, n_halves, halves);
-    float *a = check_copy(&guard_a, a0, n_in * sizeof *a, sizeof *a, place);
-    uint16_t *b = check_copy(&guard_b, b0, n_halves * sizeof *b, sizeof *b, place);
-    float *out = check_alloc(&guard_out, n_out * sizeof *out, sizeof *out, place);
-    if (values) {
-        bn_attn_pv_f16__scalar(a0, b0, n_pos, head_dim, expected);
-        TARGET_FN(t, attn_pv_f16)(a, b, n_pos, head_dim, out);
-    } else {
-        bn_attn_qk_f16__scalar(a0, b0, n_pos, head_dim, 0.0883883461f, expected);
-        TARGET_FN(t, attn_qk_f16)(a, b, n_pos, head_dim, 0.0883883461f, out);
-    }
-    check(check_same_floats(out, expected, n_out), "the result differs from the reference");
-    check(check_surroundings(&guard_out), "wrote outside of the result");
-    check(memcmp(a, a0, n_in * sizeof *a) == 0 && memcmp(b, b0, n_halves * sizeof *b) == 0, "changed its inputs");
-}
-
-static void check_attention(const target *t, int values)
-{
-    static const struct { float_pattern floats; half_pattern halves; } inputs[] = {
-        {FLOATS_UNIFORM, HALVES_UNIFORM}, {FLOATS_WIDE, HALVES_BITS},     {FLOATS_UNIFORM, HALVES_SUBNORMAL},
-        {FLOATS_HUGE, HALVES_MAX},        {FLOATS_MINUS_ZERO, HALVES_ZERO}, {FLOATS_SUBNORMAL, HALVES_UNIFORM},
-        {FLOATS_INF, HALVES_ZERO},        {FLOATS_NAN, HALVES_UNIFORM}};
-    size_t turn = 0;
-    for (size_t i = 0; i < COUNT_OF(head_dims); i++)
-        for (size_t j = 0; j < COUNT_OF(positions) - (t->quick ? 3 : 0); j++)
-            for (size_t k = 0; k < COUNT_OF(inputs); k += t->quick ? 3 : 1)
-                check_one_attention(t, values, positions[j], head_dims[i], inputs[k].floats, inputs[k].halves,
-                                    place_of(turn++));
-}
-
-static void check_attn_qk(const target *t)
-{
-    check_attention(t, 0);
-}
-
-static void check_attn_pv(const target *t)
-{
-    check_attention(t, 1);
 }
 
 /* ---- exp: alone in the reference, inside of softmax and silu in the kernels ---- */
@@ -169,15 +114,23 @@ static void check_exp_accuracy(void)
 
 /* ---- Softmax ---- */
 
-static void check_one_softmax(const target *t, const float *x0, size_t n, check_place place)
+/* scales: bit 0, keys have scales; bit 1, values have. */
+static void check_one_softmax(const target *t, const float *x0, size_t n, float scale, int scales, check_place place)
 {
     float *expected = scratch_get(&expected_out, n * sizeof *expected);
+    float *scale0 = scratch_get(&master_b, n * sizeof *scale0);
+    fill_floats(scale0, n, check_below(4) ? FLOATS_UNIFORM : FLOATS_WIDE);
+    float *k_scale = scales & 1 ? check_copy(&guard_a, scale0, n * sizeof *scale0, sizeof *scale0, place) : NULL;
+    float *v_scale = scales & 2 ? check_copy(&guard_b, scale0, n * sizeof *scale0, sizeof *scale0, place) : NULL;
     memcpy(expected, x0, n * sizeof *expected);
-    bn_softmax_f32__scalar(expected, n);
+    float expected_sum = bn_softmax_f32__scalar(expected, n, scale, k_scale, v_scale);
     float *x = check_copy(&guard_out, x0, n * sizeof *x, sizeof *x, place);
-    TARGET_FN(t, softmax_f32)(x, n);
+    float sum = TARGET_FN(t, softmax_f32)(x, n, scale, k_scale, v_scale);
     check(check_same_floats(x, expected, n), "x differs from the reference");
+    check(check_same_floats(&sum, &expected_sum, 1), "the sum differs from the reference");
     check(check_surroundings(&guard_out), "wrote outside of x");
+    check(!k_scale || memcmp(k_scale, scale0, n * sizeof *scale0) == 0, "changed the scales of keys");
+    check(!v_scale || memcmp(v_scale, scale0, n * sizeof *scale0) == 0, "changed the scales of values");
 }
 
 static void check_softmax(const target *t)
@@ -193,7 +146,7 @@ static void check_softmax(const target *t)
             if (turn % 2 && pattern == FLOATS_UNIFORM)
                 for (size_t i = 0; i < n; i++)
                     x0[i] *= 30.0f;
-            check_one_softmax(t, x0, n, place_of(turn));
+            check_one_softmax(t, x0, n, turn % 3 ? 0.0883883461f : 1.0f, (int)(turn % 4), place_of(turn / 4));
         }
     check_case("%s %s: inputs delicate for exp", t->kernel, t->isa);
     size_t n_exp = t->quick ? N_EXP_INPUTS / 8 : N_EXP_INPUTS;
@@ -201,7 +154,7 @@ static void check_softmax(const target *t)
     fill_exp_inputs(x0, n_exp);
     for (size_t i = 0; i < n_exp; i++)
         x0[i] = x0[i] > 0.0f ? 0.0f : x0[i];        /* the largest is 0, so exp meets the others unchanged */
-    check_one_softmax(t, x0, n_exp, CHECK_AT_END);
+    check_one_softmax(t, x0, n_exp, 1.0f, 0, CHECK_AT_END);
 }
 
 /* ---- Gated activations ---- */
@@ -261,9 +214,7 @@ static void check_glu_silu(const target *t)
 }
 
 const kernel_check float_checks[] = {{"rope_f32", check_rope},
-                                     {"attn_qk_f16", check_attn_qk},
                                      {"softmax_f32", check_softmax},
-                                     {"attn_pv_f16", check_attn_pv},
                                      {"glu_relu2_f32", check_glu_relu2},
                                      {"glu_silu_f32", check_glu_silu},
                                      {NULL, NULL}};

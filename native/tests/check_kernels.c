@@ -9,8 +9,8 @@
 
 #include "check_kernels.h"
 
-static const kernel_check *const rooms[] = {ternary_checks, live_checks, quant_checks, float_checks,
-                                           half_checks,    dense_checks, head_checks};
+static const kernel_check *const rooms[] = {ternary_checks, live_checks,  quant_checks, float_checks, attention_checks,
+                                           half_checks,    dense_checks, head_checks,  probe_checks};
 
 static const char *const isa_names[BN_ISA_COUNT] = {
     [BN_ISA_scalar] = "scalar",       [BN_ISA_avx2] = "avx2", [BN_ISA_avxvnni] = "avxvnni",
@@ -108,7 +108,7 @@ static int run_entry(const bn_entry *entry, const char *isa)
     const kernel_check *c = find_check(entry->kernel);
     if (!check(c != NULL, "no check is written for this kernel"))
         return 0;
-    target t = {entry->kernel, isa, entry->fn, entry->isa == BN_ISA_scalar, options.quick};
+    target t = {entry->kernel, isa, entry->isa, entry->fn, entry->isa == BN_ISA_scalar, options.quick};
     c->check(&t);
     return 1;
 }

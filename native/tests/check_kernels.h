@@ -8,6 +8,7 @@
 typedef struct {
     const char *kernel;         /* member of bn_kernels */
     const char *isa;            /* name for messages */
+    bn_isa which;
     void (*fn)(void);           /* the function; cast to its slot's type with TARGET_FN */
     int is_scalar;              /* the reference itself: compared with what it claims, too */
     int quick;                  /* fewer sizes, for emulators */
@@ -28,9 +29,11 @@ extern const kernel_check ternary_checks[];
 extern const kernel_check live_checks[];
 extern const kernel_check quant_checks[];
 extern const kernel_check float_checks[];
+extern const kernel_check attention_checks[];
 extern const kernel_check half_checks[];
 extern const kernel_check dense_checks[];
 extern const kernel_check head_checks[];
+extern const kernel_check probe_checks[];
 
 /* ---- Inputs ---- */
 

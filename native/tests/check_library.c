@@ -97,7 +97,10 @@ static void check_round_trip(bn_ctx *ctx, bn_layout layout, size_t rows, size_t 
         check(bn_tmat_unpack(mat, back) == BN_OK && memcmp(back, trits, n) == 0, "unpacks to the same");
         check(back[n] == 99, "unpacks no further");
         check(bn_tmat_rows(mat) == rows && bn_tmat_cols(mat) == cols, "tells its shape");
-        check(bn_tmat_bytes(mat) >= n / 4, "tells its size");
+        size_t least = layout == BN_LAYOUT_L3 ? n * 5 / 24 : n / 4;     /* 5/3 or 2 bits a weight, and padding */
+        check(bn_tmat_bytes(mat) >= least, "tells its size");
+        if (rows % BN_SLAB_ROWS == 0 && cols % BN_LOOKUP_COLS == 0 && layout == BN_LAYOUT_L3)
+            check(bn_tmat_bytes(mat) == least, "takes no more than it says");
     }
     bn_tmat_free(mat);
     mat = NULL;
@@ -203,7 +206,7 @@ static void check_matrices(void)
 {
     static const size_t shapes[][2] = {{1, 1},   {1, 3},    {2, 15},   {15, 16}, {16, 17},  {17, 31},
                                        {33, 127}, {1, 128}, {3, 128},  {16, 64}, {16, 128}, {31, 256},
-                                       {48, 640}, {65, 384}, {7, 1000}, {5, 6912}, {127, 1}, {640, 128}};
+                                       {48, 640}, {65, 384}, {7, 1000}, {5, 6912}, {127, 1}, {640, 128}, {192, 384}};
     static const int32_t threads[] = {1, 3, 9};
     for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
         bn_ctx *ctx = NULL;
@@ -211,7 +214,7 @@ static void check_matrices(void)
         if (!check(bn_ctx_create(NULL, threads[i], &ctx) == BN_OK, "create"))
             return;
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
-            for (int layout = BN_LAYOUT_T2; layout <= BN_LAYOUT_C2; layout++)
+            for (int layout = BN_LAYOUT_T2; layout <= BN_LAYOUT_L3; layout++)
                 check_round_trip(ctx, (bn_layout)layout, shapes[s][0], shapes[s][1]);
         check_matrix_arguments(ctx);
         check_head_arguments(ctx);
@@ -226,16 +229,28 @@ static void check_caches(void)
 {
     bn_kv *kv;
     check_case("KV cache arguments");
-    check(bn_kv_create(2, 3, 16, 100, &kv) == BN_OK && bn_kv_bytes(kv) == 2 * 2 * 3 * 16 * 100 * 2, "two sides of f16");
+    check(bn_kv_create(BN_KV_F16, 2, 3, 16, 96, &kv) == BN_OK && bn_kv_bytes(kv) == 2 * 2 * 3 * 16 * 96 * 2,
+          "two sides of f16");
     bn_kv_free(kv);
-    check(bn_kv_create(0, 3, 16, 100, &kv) == BN_ERR_ARG, "no layers");
-    check(bn_kv_create(2, 0, 16, 100, &kv) == BN_ERR_ARG, "no heads");
-    check(bn_kv_create(2, 3, 0, 100, &kv) == BN_ERR_ARG, "no values");
-    check(bn_kv_create(2, 3, 16, 0, &kv) == BN_ERR_ARG, "no positions");
-    check(bn_kv_create(2, 3, 16, 100, NULL) == BN_ERR_ARG, "no result");
+    check(bn_kv_create(BN_KV_F32, 2, 3, 16, 96, &kv) == BN_OK && bn_kv_bytes(kv) == 2 * 2 * 3 * 16 * 96 * 4,
+          "of float32");
+    bn_kv_free(kv);
+    check(bn_kv_create(BN_KV_I8, 2, 3, 16, 96, &kv) == BN_OK && bn_kv_bytes(kv) == 2 * 2 * 3 * (16 + 4) * 96,
+          "of int8, with a scale per position");
+    bn_kv_free(kv);
+    check(bn_kv_create(BN_KV_F16, 1, 1, 20, 100, &kv) == BN_OK && bn_kv_bytes(kv) == (20 + 32) * 112 * 2,
+          "whole slabs");
+    bn_kv_free(kv);
+    check(bn_kv_create((bn_kv_type)3, 2, 3, 16, 96, &kv) == BN_ERR_ARG, "an unknown type");
+    check(bn_kv_create((bn_kv_type)-1, 2, 3, 16, 96, &kv) == BN_ERR_ARG, "a negative type");
+    check(bn_kv_create(BN_KV_F16, 0, 3, 16, 100, &kv) == BN_ERR_ARG, "no layers");
+    check(bn_kv_create(BN_KV_F16, 2, 0, 16, 100, &kv) == BN_ERR_ARG, "no heads");
+    check(bn_kv_create(BN_KV_F16, 2, 3, 0, 100, &kv) == BN_ERR_ARG, "no values");
+    check(bn_kv_create(BN_KV_F16, 2, 3, 16, 0, &kv) == BN_ERR_ARG, "no positions");
+    check(bn_kv_create(BN_KV_F16, 2, 3, 16, 100, NULL) == BN_ERR_ARG, "no result");
     size_t big = (size_t)1 << 33;
-    check(bn_kv_create(big, big, 16, 100, &kv) == BN_ERR_ARG, "a size that wraps");
-    check(bn_kv_create(big, 1, 64, (size_t)1 << 24, &kv) != BN_OK, "a size that no machine has");
+    check(bn_kv_create(BN_KV_F16, big, big, 16, 100, &kv) == BN_ERR_ARG, "a size that wraps");
+    check(bn_kv_create(BN_KV_F16, big, 1, 64, (size_t)1 << 24, &kv) != BN_OK, "a size that no machine has");
 }
 
 static void check_row_bytes(void)
@@ -276,5 +291,6 @@ int main(int argc, char **argv)
     check_heads(quick);
     check_models(quick);
     check_plan_arguments(quick);
+    check_far();
     return check_end();
 }

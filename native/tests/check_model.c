@@ -149,7 +149,7 @@ int model_open(model *m, const family *f, const layouts *layouts, const char *is
         return 0;
     m->n_ops = list_model(f, m->mats, m->head, m->ops);
     return bn_plan_create(m->ctx, m->ops, m->n_ops, BUFS, N_BUFS, N_CTX, N_TOKENS, &m->plan) == BN_OK &&
-           bn_kv_create(LAYERS, KV_HEADS, HEAD_DIM, N_CTX, &m->kv) == BN_OK;
+           bn_kv_create(BN_KV_F16, LAYERS, KV_HEADS, HEAD_DIM, N_CTX, &m->kv) == BN_OK;
 }
 
 void model_close(model *m)

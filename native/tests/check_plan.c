@@ -33,11 +33,13 @@ static int all_finite_and_varied(const float *x, size_t n)
     return varied;
 }
 
-/* Everything read whole; what the engine takes for relu2; any other mixture. */
+/* Everything read whole; what the engine takes for relu2; any other mixture; lookups, alone and among others. */
 static const layouts LAYOUTS[] = {
     {{BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2}},
     {{BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_R2, BN_LAYOUT_C2}},
-    {{BN_LAYOUT_R2, BN_LAYOUT_T2, BN_LAYOUT_R2, BN_LAYOUT_C2, BN_LAYOUT_C2, BN_LAYOUT_C2, BN_LAYOUT_R2}}};
+    {{BN_LAYOUT_R2, BN_LAYOUT_T2, BN_LAYOUT_R2, BN_LAYOUT_C2, BN_LAYOUT_C2, BN_LAYOUT_C2, BN_LAYOUT_R2}},
+    {{BN_LAYOUT_L3, BN_LAYOUT_L3, BN_LAYOUT_L3, BN_LAYOUT_L3, BN_LAYOUT_L3, BN_LAYOUT_L3, BN_LAYOUT_L3}},
+    {{BN_LAYOUT_T2, BN_LAYOUT_L3, BN_LAYOUT_R2, BN_LAYOUT_L3, BN_LAYOUT_C2, BN_LAYOUT_L3, BN_LAYOUT_C2}}};
 enum { N_LAYOUTS = sizeof LAYOUTS / sizeof LAYOUTS[0] };
 
 static void check_model(const family *f, const layouts *layouts, const float *expected, const char *isa,
@@ -196,7 +198,7 @@ void check_matmuls(int quick)
                 continue;
             for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s += quick ? 4 : 1)
                 for (size_t t = 0; t < sizeof token_counts / sizeof token_counts[0]; t += quick ? 3 : 1)
-                    for (int layout = BN_LAYOUT_T2; layout <= BN_LAYOUT_C2; layout++)
+                    for (int layout = BN_LAYOUT_T2; layout <= BN_LAYOUT_L3; layout++)
                         check_product(ctx, (bn_layout)layout, shapes[s][0], shapes[s][1], token_counts[t],
                                       (int)(s + t) % 2);
             bn_ctx_free(ctx);

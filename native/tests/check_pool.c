@@ -118,6 +118,48 @@ static void check_left_step(bn_pool *pool)
     check(ok, "a barrier ends a step whose pieces were not all drawn");
 }
 
+/* ---- Alone at the barrier: once per step, after everybody's pieces and before anybody's next ---- */
+
+typedef struct {
+    job *job;
+    int32_t thread;
+} lonely;
+
+/* Two steps of one thread: each draws all pieces, the first of them after the others drew theirs. */
+static void draw_alone(void *arg)
+{
+    const lonely *me = arg;
+    job *j = me->job;
+    for (int64_t i = 0; i < j->n_pieces; i++)
+        j->bad += j->piece[i] != 1;
+    draw_once(j, me->thread);
+    bn_pool_next_step(j->pool);
+    draw_once(j, me->thread);
+    for (int64_t i = 0; i < j->n_pieces; i++)
+        j->bad += j->piece[i] != 3;
+    memset(j->piece, 0, sizeof j->piece);
+}
+
+static void draw_and_leave_one(void *arg, int32_t thread)
+{
+    job *j = arg;
+    lonely me = {j, thread};
+    for (int step = 0; step < j->n_steps; step++) {
+        draw_once(j, thread);
+        bn_pool_barrier_alone(j->pool, draw_alone, &me);
+    }
+}
+
+static void check_alone(bn_pool *pool, int n_steps)
+{
+    job j = {.pool = pool, .n_pieces = 7, .n_steps = n_steps};
+    bn_pool_run(pool, draw_and_leave_one, &j);
+    int left = 0;
+    for (int64_t i = 0; i < MAX_PIECES; i++)
+        left += j.piece[i];
+    check(j.bad == 0 && left == 0, "one thread plays alone between the steps, with all pieces");
+}
+
 /* ---- Barriers: a ring where each step reads what the neighbour wrote in the step before ---- */
 
 typedef struct {
@@ -227,6 +269,7 @@ int main(int argc, char **argv)
         check_calls(pool, n, many ? 50 : 2000);
         check_pieces(pool, many ? 9 : 90);
         check_left_step(pool);
+        check_alone(pool, many ? 9 : 90);
         check_ring(pool, many ? 100 : 3000, -1);
         check_ring(pool, many ? 33 : 200, n - 1);
         sleep_ms(20);                   /* all workers have parked by now */

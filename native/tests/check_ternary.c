@@ -240,6 +240,107 @@ static void check_c2(const target *t)
         check_one_c2(t, 300, 1, t->quick ? 2000 : 40000, CODES_2, (q_pattern)qs, CHECK_AT_END);
 }
 
+/* ---- l3: lookups. A table and who reads it are checked together: the table is only between the two. ---- */
+
+/* Function of the same ISA, or NULL. EVEX has none of these. */
+static void (*partner(const target *t, const char *kernel))(void)
+{
+    for (size_t i = 0; i < bn_n_entries; i++)
+        if (strcmp(bn_entries[i].kernel, kernel) == 0 && bn_entries[i].isa == t->which)
+            return bn_entries[i].fn;
+    return NULL;
+}
+
+/* 16 indices of each row and group as they lie in memory, all of them of weights that exist. */
+static void fill_slabs(uint8_t *slabs, size_t n_bytes, code_pattern pattern)
+{
+    for (size_t at = 0; at < n_bytes; at += BN_LOOKUP_BYTES)
+        for (size_t row = 0; row < BN_SLAB_ROWS; row++) {
+            unsigned index[16];
+            for (size_t i = 0; i < 16; i++) {
+                int n = -13;
+                for (size_t k = 0, power = 9; k < 3; k++, power /= 3)
+                    n += (int)(one_code(pattern, 3 * i + k) * power);
+                index[i] = n < 0 ? 16 + (unsigned)-n : (unsigned)n;
+            }
+            for (size_t v = 0; v < 5; v++) {
+                unsigned lane = index[3 * v] | index[3 * v + 1] << 5 | index[3 * v + 2] << 10 | (index[15] >> v & 1) << 15;
+                uint8_t *out = slabs + at + (2 * v + row / 32) * 64 + row % 32 * 2;
+                out[0] = (uint8_t)lane;
+                out[1] = (uint8_t)(lane >> 8);
+            }
+        }
+}
+
+/* The sums again, from the codes of the panel that the reference unpacks. */
+static int matches_panel(const uint8_t *slabs, size_t n_slabs, size_t n_groups, const int8_t *q, const int32_t *sums)
+{
+    static scratch panel;
+    uint8_t *codes = scratch_get(&panel, n_groups * 3 * 256);
+    for (size_t tile = 0; tile < n_slabs * BN_SLAB_ROWS / BN_TILE_ROWS; tile++) {
+        int32_t expected[BN_TILE_ROWS];
+        bn_unpack_l3__scalar(slabs, n_groups * BN_LOOKUP_BYTES, tile, 1, 0, 3 * n_groups, codes);
+        bn_gemm_panel_i8__scalar(codes, 1, 3 * n_groups, q, 0, 1, 0, expected);
+        if (memcmp(expected, sums + tile * BN_TILE_ROWS, sizeof expected) != 0)
+            return 0;
+    }
+    return 1;
+}
+
+static void check_one_l3(const target *t, size_t n_slabs, size_t n_groups, code_pattern codes, q_pattern qs,
+                         check_place place)
+{
+    check_case("%s %s: %zu slabs, %zu groups, codes %s, q %s, place %d", t->kernel, t->isa, n_slabs, n_groups,
+               code_names[codes], q_names[qs], (int)place);
+    size_t bytes = n_slabs * n_groups * BN_LOOKUP_BYTES, q_bytes = n_groups * BN_LOOKUP_COLS;
+    size_t sum_bytes = n_slabs * BN_SLAB_ROWS * sizeof(int32_t), table_bytes = n_groups * BN_TABLE_BYTES;
+    __typeof__(bn_table_l3_i8__scalar) *table = (__typeof__(bn_table_l3_i8__scalar) *)partner(t, "table_l3_i8");
+    __typeof__(bn_gemv_l3_i8__scalar) *gemv = (__typeof__(bn_gemv_l3_i8__scalar) *)partner(t, "gemv_l3_i8");
+    if (!check(table && gemv, "the ISA has only one of table_l3_i8 and gemv_l3_i8"))
+        return;
+    uint8_t *slabs0 = scratch_get(&master_tiles, bytes);
+    int8_t *q0 = scratch_get(&master_q, q_bytes);
+    int32_t *expected = scratch_get(&expected_sums, sum_bytes), q_sum = 0;
+    fill_slabs(slabs0, bytes, codes);
+    fill_q(q0, q_bytes, qs);
+    for (size_t i = 0; i < q_bytes; i++)
+        q_sum += q0[i];
+    uint8_t *entries = check_alloc(&guard_panel, table_bytes, 64, place);
+    bn_table_l3_i8__scalar(q0, n_groups, entries);
+    bn_gemv_l3_i8__scalar(slabs0, n_slabs, n_groups, entries, q_sum, expected);
+    if (t->is_scalar)
+        check(matches_panel(slabs0, n_slabs, n_groups, q0, expected), "lookups differ from the codes");
+
+    uint8_t *slabs = check_copy(&guard_tiles, slabs0, bytes, 64, place);
+    int8_t *q = check_copy(&guard_q, q0, q_bytes, 16, place);
+    int32_t *sums = check_alloc(&guard_sums, sum_bytes, sizeof *sums, place);
+    entries = check_alloc(&guard_panel, table_bytes, 64, place);
+    table(q, n_groups, entries);
+    check(check_surroundings(&guard_panel), "wrote outside of the table");
+    gemv(slabs, n_slabs, n_groups, entries, q_sum, sums);
+    check(memcmp(sums, expected, sum_bytes) == 0, "sums differ from the reference");
+    check(check_surroundings(&guard_sums), "wrote outside of sums");
+}
+
+static void check_l3(const target *t)
+{
+    static const size_t slabs[] = {0, 1, 2, 3}, few_groups[] = {0, 1, 2, 4, 5, 6, 11};
+    static const size_t many_groups[] = {0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 15, 16, 20, 31, 54};
+    const size_t *groups = t->quick ? few_groups : many_groups;
+    size_t n_groups = t->quick ? COUNT_OF(few_groups) : COUNT_OF(many_groups), turn = 0;
+    for (size_t i = 0; i < (t->quick ? 2 : COUNT_OF(slabs)); i++)
+        for (size_t j = 0; j < n_groups; j++)
+            for (int codes = 0; codes < CODES_COUNT; codes++)
+                for (int qs = 0; qs < Q_MIXED; qs++)
+                    check_one_l3(t, slabs[i], groups[j], (code_pattern)codes, (q_pattern)qs,
+                                 turn++ % 4 == 3 ? CHECK_AT_START : CHECK_AT_END);
+    static const size_t long_groups[] = {144, 299, 87382};      /* cols 6912, 14336 and the most a matrix may have */
+    for (size_t j = 0; j < (t->quick ? 1 : COUNT_OF(long_groups)); j++)
+        for (int codes = CODES_0; codes <= CODES_2; codes += 2)
+            for (int qs = Q_MAX; qs <= Q_MIN; qs++)
+                check_one_l3(t, 1, long_groups[j], (code_pattern)codes, (q_pattern)qs, CHECK_AT_END);
+}
+
 /* ---- Panels ---- */
 
 typedef void unpack_fn(const uint8_t *, size_t, size_t, size_t, size_t, size_t, uint8_t *);
@@ -252,7 +353,10 @@ static void check_one_unpack(const target *t, unpack_fn *reference, size_t bytes
                first + n_blocks, (int)place);
     size_t panel_bytes = n_tiles * n_blocks * 256;
     uint8_t *weights0 = scratch_get(&master_tiles, bytes), *expected = scratch_get(&expected_panel, panel_bytes);
-    fill_tiles(weights0, bytes, CODES_RANDOM);
+    if (reference == bn_unpack_l3__scalar)
+        fill_slabs(weights0, bytes, CODES_RANDOM);
+    else
+        fill_tiles(weights0, bytes, CODES_RANDOM);
     reference(weights0, stride, tile, n_tiles, first, n_blocks, expected);
     uint8_t *weights = check_copy(&guard_tiles, weights0, bytes, 64, place);
     uint8_t *panel = check_alloc(&guard_panel, panel_bytes, 64, place);
@@ -290,6 +394,19 @@ static void check_unpack_r2(const target *t)
 static void check_unpack_c2(const target *t)
 {
     check_unpack(t, bn_unpack_c2__scalar, LAYOUT_C2);
+}
+
+static void check_unpack_l3(const target *t)
+{
+    static const size_t firsts[] = {0, 3, 33}, counts[] = {0, 3, 6, 15, 18, 30, 33};
+    const size_t all_tiles = 12, all_groups = 22;
+    size_t stride = all_groups * BN_LOOKUP_BYTES, turn = 0;
+    for (size_t i = 0; i < COUNT_OF(firsts); i++)
+        for (size_t j = 0; j < COUNT_OF(counts); j++)
+            for (size_t n_tiles = 1; n_tiles <= BN_GEMM_TILES; n_tiles++)
+                for (size_t tile = 0; tile + n_tiles <= all_tiles; tile += t->quick ? 5 : 1)
+                    check_one_unpack(t, bn_unpack_l3__scalar, all_tiles / 4 * stride, stride, tile, n_tiles, firsts[i],
+                                     counts[j], turn++ % 4 == 3 ? CHECK_AT_START : CHECK_AT_END);
 }
 
 static void fill_panel(uint8_t *panel, size_t n, code_pattern pattern)
@@ -355,5 +472,7 @@ static void check_gemm(const target *t)
 
 const kernel_check ternary_checks[] = {{"gemv_t2_i8", check_gemv},     {"gemv_r2_i8", check_r2},
                                        {"gemv_c2_i8", check_c2},       {"unpack_t2", check_unpack_t2},
+                                       {"gemv_l3_i8", check_l3},       {"table_l3_i8", check_l3},
+                                       {"unpack_l3", check_unpack_l3},
                                        {"unpack_r2", check_unpack_r2}, {"unpack_c2", check_unpack_c2},
                                        {"gemm_panel_i8", check_gemm},  {NULL, NULL}};

@@ -111,6 +111,7 @@ mode_native() {
   run "$builds/native/tests/check_pool"
   run "$builds/native/tests/check_os"
   run "$builds/native/tests/check_library"
+  run "$builds/native/tests/check_bench"
   run "$builds/native/tests/header_test"
   if [ -x "$builds/native/tests/header_test_cxx" ]; then
     run "$builds/native/tests/header_test_cxx"
@@ -142,6 +143,7 @@ mode_asan() {
   run "$builds/asan/tests/check_pool" --quick
   run "$builds/asan/tests/check_os" --quick
   run "$builds/asan/tests/check_library" --quick
+  run "$builds/asan/tests/check_bench" --quick
 }
 
 mode_tsan() {
@@ -167,6 +169,7 @@ mode_aarch64() {
   run "$qemu" -cpu max "$at/check_pool" --quick
   run "$qemu" -cpu max "$at/check_os" --quick
   run "$qemu" -cpu max "$at/check_library" --quick
+  run "$qemu" -cpu max "$at/check_bench" --quick
   run "$qemu" -cpu cortex-a72 "$at/check_library" --quick
 }
 

@@ -86,6 +86,17 @@ def test_isa_from_the_environment(bitnet: Callable, tiny_gguf: Path, monkeypatch
     assert bitnet("run", "-m", tiny_gguf, "a").code == 2
 
 
+def test_the_kernel_does_not_change_the_text(
+    bitnet: Callable, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ("run", "-m", tiny_gguf, "Hello", *GREEDY, "--json")
+    got = [json.loads(bitnet(*run, "--kernel", name).out) for name in ("mad", "lut", "auto")]
+    assert [g["kernel"] for g in got] == ["mad", "lut", "mad"]
+    assert got[0]["token_ids"] == got[1]["token_ids"] == got[2]["token_ids"]
+    monkeypatch.setenv("BITNET_KERNEL", "lut")
+    assert json.loads(bitnet(*run).out)["kernel"] == "lut"
+
+
 def test_a_seed_repeats_and_is_reported(bitnet: Callable, tiny_gguf: Path) -> None:
     def ids(*args: str) -> list[int]:
         return json.loads(
@@ -132,6 +143,7 @@ ERRORS = {
     "prompt twice": (("a", "-f", "b"), 2, "not both", "leave one"),
     "no such prompt file": (("-f", "nowhere.txt"), 1, "nowhere.txt", "hint"),
     "unknown isa": (("a", "--isa", "sse9"), 2, "`sse9`", "`scalar`"),
+    "unknown kernel": (("a", "--kernel", "fast"), 2, "`fast`", "`lut`"),
     "zero threads": (("a", "-t", "0"), 2, "threads", "`-t`"),
     "too many threads": (("a", "-t", "1000"), 2, "threads", "`-t`"),
     "zero context": (("a", "-c", "0"), 2, "'--ctx-size'", "--help"),

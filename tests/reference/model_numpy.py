@@ -35,6 +35,21 @@ class Quantised:
         return self.q.sum(axis=1, dtype=np.int32)
 
 
+@dataclass
+class Cached:
+    """Keys or values of some positions as the cache gives them back; with scales, a value counts times its scale."""
+
+    values: np.ndarray
+    """float32 [..., n_pos, head_dim]"""
+    scales: np.ndarray | None
+    """float32 [..., n_pos], or None if values count as they are."""
+
+    def of(self, kv_head: int, n_pos: int) -> Cached:
+        """The first positions of one head."""
+        scales = None if self.scales is None else self.scales[kv_head, :n_pos]
+        return Cached(self.values[kv_head, :n_pos], scales)
+
+
 class PlanPlayer:
     """A list of ops over named buffers, played by NumPy.
 
@@ -42,20 +57,20 @@ class PlanPlayer:
         ops: what `engine.plan.write_plan` returns.
         bufs: (kind, width) of each buffer, what `engine.plan.buffers` returns.
         n_ctx: positions, at most.
-        cache_dtype: what the KV cache stores; the C player stores float16.
+        kv_type: what the KV cache stores: `f32`, `f16` or `i8`.
 
     Attributes:
         buffers: float32 [n_tokens, width] or `Quantised`, by index; free to be read and replaced between runs.
-        cache: layer -> (keys, values), each [n_kv_heads, n_ctx, head_dim].
+        cache: layer -> (keys, values), each [n_kv_heads, n_ctx, head_dim] with scales if `i8`.
     """
 
     def __init__(
-        self, ops: Sequence[Op], bufs: Sequence[tuple[int, int]], n_ctx: int, cache_dtype: Any = np.float16
+        self, ops: Sequence[Op], bufs: Sequence[tuple[int, int]], n_ctx: int, kv_type: str = "f16"
     ) -> None:
-        self.cache_dtype = cache_dtype
+        self.kv_type = kv_type
         self.ops = list(ops)
         self.n_ctx = n_ctx
-        self.cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.cache: dict[int, tuple[Cached, Cached]] = {}
         self.buffers: list[Any] = [
             np.zeros((n_ctx, width), F32)
             if kind == lib.BN_BUF_F32
@@ -124,21 +139,29 @@ class PlanPlayer:
 
     def _kv_store(self, op: Op) -> None:
         shape = (op["n_kv_heads"], self.n_ctx, op["head_dim"])
-        empty = (np.zeros(shape, self.cache_dtype), np.zeros(shape, self.cache_dtype))
-        cache = self.cache.setdefault(op["layer"], empty)
+        cache = self.cache.setdefault(op["layer"], (self._empty(shape), self._empty(shape)))
+        at = slice(self.pos, self.pos + len(self.tokens))
         for index, stored in zip((op["in"], op["in2"]), cache, strict=True):
             heads = self.buffers[index].reshape(len(self.tokens), op["n_kv_heads"], op["head_dim"])
-            stored[:, self.pos : self.pos + len(self.tokens)] = heads.transpose(1, 0, 2)
+            heads = heads.transpose(1, 0, 2)
+            if stored.scales is not None:
+                quantised = quantise(heads)
+                stored.values[:, at], stored.scales[:, at] = quantised.q, F32(1) / quantised.s
+            else:
+                stored.values[:, at] = heads if self.kv_type == "f32" else heads.astype(np.float16)
+
+    def _empty(self, shape: tuple[int, ...]) -> Cached:
+        return Cached(np.zeros(shape, F32), np.zeros(shape[:2], F32) if self.kv_type == "i8" else None)
 
     def _attention(self, op: Op) -> None:
         queries = self.buffers[op["in"]].reshape(len(self.tokens), op["n_heads"], op["head_dim"])
-        keys, values = (cached.astype(F32) for cached in self.cache[op["layer"]])
+        keys, values = self.cache[op["layer"]]
         group = op["n_heads"] // op["n_kv_heads"]
         out = np.empty_like(queries)
         for t in range(len(self.tokens)):
             n_pos = self.pos + t + 1
             for head in range(op["n_heads"]):
-                k, v = keys[head // group, :n_pos], values[head // group, :n_pos]
+                k, v = (cached.of(head // group, n_pos) for cached in (keys, values))
                 out[t, head] = attend(queries[t, head], k, v, F32(op["scale"]))
         self.buffers[op["out"][0]] = out.reshape(len(self.tokens), -1)
 
@@ -202,19 +225,23 @@ def rope(x: np.ndarray, cos: np.ndarray, sin: np.ndarray, *, neox: bool) -> np.n
     return out
 
 
-def attend(q: np.ndarray, keys: np.ndarray, values: np.ndarray, scale: F32) -> np.ndarray:
-    """softmax(scale * keys @ q) @ values for one head of one token; q [d], keys and values [n_pos, d]."""
-    p = softmax(lane_sum(keys * q) * scale)
-    out = np.zeros_like(q)
-    for weight, v in zip(p, values, strict=True):
-        out += weight * v
+def attend(q: np.ndarray, keys: Cached, values: Cached, scale: F32) -> np.ndarray:
+    """softmax(scale * keys @ q) @ values for one head of one token; q [d], keys and values `Cached` [n_pos, d]."""
+    scores = in_order(keys.values.T * q[:, None])
+    if keys.scales is not None:
+        scores = scores * keys.scales
+    scores = scores * scale
+    e = exp(scores - scores.max())
+    weights = e if values.scales is None else e * values.scales
+    return in_order(values.values * weights[:, None]) / lane_sum(e)
+
+
+def in_order(products: np.ndarray) -> np.ndarray:
+    """The sum over the first axis, one term after the other from +0 on."""
+    out = np.zeros(products.shape[1:], F32)
+    for product in products:
+        out += product
     return out
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    """exp(x - max) / sum, over the last axis."""
-    e = exp(x - x.max(axis=-1, keepdims=True))
-    return e / lane_sum(e)[..., None]
 
 
 def silu(x: np.ndarray) -> np.ndarray:

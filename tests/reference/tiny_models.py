@@ -30,16 +30,16 @@ def converted(directory: Path, family: str, encoding: str, embed_type: str = "f1
 class Played:
     """A model's plan with a cache, ready to be played by the C library; `twin()` is the same for NumPy."""
 
-    def __init__(self, path: Path, isa: str | None = None, n_threads: int = 1) -> None:
+    def __init__(self, path: Path, isa: str | None = None, n_threads: int = 1, kv_type: str = "f16") -> None:
         reader = GGUFReader(path)
         self.model = Model.load(reader, reader.metadata, Context(isa, n_threads))
         c = self.model.config
         self.ops, self.bufs = write_plan(self.model, N_CTX), buffers(c)
         self.plan = Plan(self.model.ctx, self.ops, self.bufs, N_CTX, N_CTX)
-        self.kv = KVCache(c.n_layers, c.n_kv_heads, c.head_dim, N_CTX)
+        self.kv = KVCache(c.n_layers, c.n_kv_heads, c.head_dim, N_CTX, kv_type)
 
-    def twin(self, **options: object) -> PlanPlayer:
-        return PlanPlayer(self.ops, self.bufs, N_CTX, **options)
+    def twin(self) -> PlanPlayer:
+        return PlanPlayer(self.ops, self.bufs, N_CTX, self.kv.kv_type)
 
     def run(self, tokens: np.ndarray, pos: int = 0, *, first: int = 0, end: int | None = None) -> np.ndarray:
         """Logits of every token, float32 [n_tokens, vocabulary]; zeros if the range has no head."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bitnet_cli.cli.options import ContextOpt, IsaOpt, JsonOpt, ModelOpt, ThreadsOpt
+from bitnet_cli.cli.options import ContextOpt, IsaOpt, JsonOpt, KernelOpt, KvTypeOpt, ModelOpt, ThreadsOpt
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import UsageError
 
@@ -42,6 +42,7 @@ def run(
     ] = 512,
     threads: ThreadsOpt = None,
     ctx_size: ContextOpt = None,
+    kv_type: KvTypeOpt = None,
     temp: Annotated[
         float,
         typer.Option(
@@ -114,6 +115,7 @@ def run(
         ),
     ] = False,
     isa: IsaOpt = None,
+    kernel: KernelOpt = None,
     json: JsonOpt = False,
 ) -> None:
     """Continue a prompt.
@@ -137,7 +139,9 @@ def run(
             "no model given: using the small built-in story model; for a real one, "
             "`hf download microsoft/bitnet-b1.58-2B-4T --local-dir 2b && bitnet convert 2b -o 2b.gguf`, then `-m 2b.gguf`"
         )
-    bitnet = BitNetModel.from_pretrained(model, n_threads=threads, context_length=ctx_size, isa=isa)
+    bitnet = BitNetModel.from_pretrained(
+        model, n_threads=threads, context_length=ctx_size, isa=isa, kernel=kernel, kv_type=kv_type
+    )
     for note in bitnet.notes:
         out.note(f"note: {note}")
     if seed is None:
@@ -224,6 +228,7 @@ def _report(bitnet: BitNetModel, result: Result, seed: int, name: str, as_json: 
                 "seed": seed,
                 "threads": bitnet.n_threads,
                 "isa": bitnet.isa,
+                "kernel": bitnet.kernel,
                 "timings": timings,
             }
         )
@@ -237,5 +242,6 @@ def _report(bitnet: BitNetModel, result: Result, seed: int, name: str, as_json: 
     if t.drafted_tokens:
         out.note(f"guessed {t.drafted_tokens} tokens ahead, {t.accepted_tokens} of them right")
     out.note(
-        f"stopped because {STOPPED[result.finish_reason]}; {bitnet.isa}, {bitnet.n_threads} threads, seed {seed}"
+        f"stopped because {STOPPED[result.finish_reason]}; {bitnet.isa}, {bitnet.kernel}, {bitnet.n_threads} threads, "
+        f"seed {seed}"
     )

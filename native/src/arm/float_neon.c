@@ -1,6 +1,6 @@
-/* float_neon.c: RoPE, attention, gated activations and the conversion to f16 on AArch64.
+/* float_neon.c: RoPE, softmax, gated activations and the conversion to f16 on AArch64.
  *
- * Leans on FMUL, FADD, FSUB, FDIV, FCVTL (f16 to f32, exact) and FCVTN (f32 to f16, half to even), FCMGT + BSL for
+ * Leans on FMUL, FADD, FSUB, FDIV, FCVTN (f32 to f16, half to even), FCMGT + BSL for
  * comparisons that pick a value, LD2/ST2 for the interleaved RoPE. No FMLA: it rounds once where the scalar file rounds
  * twice. */
 #include "../kernels.h"
@@ -60,118 +60,6 @@ void bn_rope_f32__neon(float *x, size_t n_heads, size_t head_dim, size_t n_rot, 
     }
 }
 
-/* ---- Attention ---- */
-
-enum { POSITIONS = 4 };     /* positions that share one load of the query */
-
-/* k[n], n < 16, padded with +0. */
-ALWAYS_INLINE bn_group f16_tail(const uint16_t *k, size_t n)
-{
-    uint16_t padded[BN_LANES] = {0};
-    memcpy(padded, k, n * sizeof *k);
-    return bn_group_from_f16(padded);
-}
-
-/* The last two steps of four lane sums at once: lanes l and l+2, then l and l+1. */
-ALWAYS_INLINE float32x4_t sum_of_each(float32x4_t a, float32x4_t b, float32x4_t c, float32x4_t d)
-{
-    float32x4_t ab = vaddq_f32(vcombine_f32(vget_low_f32(a), vget_low_f32(b)),
-                               vcombine_f32(vget_high_f32(a), vget_high_f32(b)));
-    float32x4_t cd = vaddq_f32(vcombine_f32(vget_low_f32(c), vget_low_f32(d)),
-                               vcombine_f32(vget_high_f32(c), vget_high_f32(d)));
-    return vpaddq_f32(ab, cd);
-}
-
-/* scores[4] = (q . key[p]) * scale */
-ALWAYS_INLINE float32x4_t scores_of_4(const float *q, const uint16_t *const key[POSITIONS], size_t head_dim,
-                                      float scale)
-{
-    size_t whole = head_dim / BN_LANES * BN_LANES, rest = head_dim - whole;
-    bn_group lanes[POSITIONS];
-    UNROLL
-    for (size_t p = 0; p < POSITIONS; p++)
-        lanes[p] = bn_group_zero();
-    for (size_t i = 0; i < whole; i += BN_LANES) {
-        bn_group query = bn_group_load(q + i);
-        UNROLL
-        for (size_t p = 0; p < POSITIONS; p++)
-            lanes[p] = bn_group_add_product(lanes[p], query, bn_group_from_f16(key[p] + i));
-    }
-    if (rest > 0) {
-        bn_group query = bn_group_load_tail(q + whole, rest);
-        UNROLL
-        for (size_t p = 0; p < POSITIONS; p++)
-            lanes[p] = bn_group_add_product(lanes[p], query, f16_tail(key[p] + whole, rest));
-    }
-    float32x4_t sums = sum_of_each(bn_group_fold_to_4(lanes[0]), bn_group_fold_to_4(lanes[1]),
-                                   bn_group_fold_to_4(lanes[2]), bn_group_fold_to_4(lanes[3]));
-    return vmulq_n_f32(sums, scale);
-}
-
-void bn_attn_qk_f16__neon(const float *q, const uint16_t *k, size_t n_pos, size_t head_dim, float scale, float *scores)
-{
-    for (size_t pos = 0; pos < n_pos; pos += POSITIONS) {
-        size_t n = n_pos - pos < POSITIONS ? n_pos - pos : POSITIONS;
-        const uint16_t *key[POSITIONS];
-        UNROLL
-        for (size_t p = 0; p < POSITIONS; p++)      /* the last position stands in for those that are missing */
-            key[p] = k + (pos + (p < n ? p : n - 1)) * head_dim;
-        float32x4_t four = scores_of_4(q, key, head_dim, scale);
-        if (n == POSITIONS) {
-            vst1q_f32(scores + pos, four);
-        } else {
-            float all[POSITIONS];
-            vst1q_f32(all, four);
-            memcpy(scores + pos, all, n * sizeof *scores);
-        }
-    }
-}
-
-/* out[64] = sum over pos of p[pos] * v[pos][64] */
-static void weigh_64(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, float *out)
-{
-    bn_group sum[4];
-    UNROLL
-    for (size_t g = 0; g < 4; g++)
-        sum[g] = bn_group_zero();
-    for (size_t pos = 0; pos < n_pos; pos++, v += head_dim) {
-        float32x4_t weight = vdupq_n_f32(p[pos]);
-        bn_group weights = {{weight, weight, weight, weight}};
-        UNROLL
-        for (size_t g = 0; g < 4; g++)
-            sum[g] = bn_group_add_product(sum[g], weights, bn_group_from_f16(v + BN_LANES * g));
-    }
-    UNROLL
-    for (size_t g = 0; g < 4; g++)
-        bn_group_store(out + BN_LANES * g, sum[g]);
-}
-
-/* out[4] = sum over pos of p[pos] * v[pos][4] */
-static void weigh_4(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, float *out)
-{
-    float32x4_t sum = vdupq_n_f32(0.0f);
-    for (size_t pos = 0; pos < n_pos; pos++, v += head_dim) {
-        float32x4_t value = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(v)));
-        sum = vaddq_f32(sum, vmulq_n_f32(value, p[pos]));
-    }
-    vst1q_f32(out, sum);
-}
-
-void bn_attn_pv_f16__neon(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, float *out)
-{
-    size_t d = 0;
-    for (; d + 64 <= head_dim; d += 64)
-        weigh_64(p, v + d, n_pos, head_dim, out + d);
-    for (; d + 4 <= head_dim; d += 4)
-        weigh_4(p, v + d, n_pos, head_dim, out + d);
-    for (; d < head_dim; d++) {
-        float sum = 0.0f;
-        for (size_t pos = 0; pos < n_pos; pos++)
-            sum += p[pos] * bn_f32_from_f16(v[pos * head_dim + d]);
-        out[d] = sum;
-    }
-}
-
 /* ---- exp, softmax, gated activations ---- */
 
 /* p * r + c */
@@ -227,9 +115,24 @@ ALWAYS_INLINE bn_group exp_of_group(bn_group g, float32x4_t max)
     return g;
 }
 
-void bn_softmax_f32__neon(float *x, size_t n)
+/* x = (x * k_scale) * scale, k_scale being 1 for all if NULL */
+static void scale_scores(float *x, size_t n, float scale, const float *k_scale)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        float32x4_t v = vld1q_f32(x + i);
+        if (k_scale)
+            v = vmulq_f32(v, vld1q_f32(k_scale + i));
+        vst1q_f32(x + i, vmulq_n_f32(v, scale));
+    }
+    for (; i < n; i++)
+        x[i] = k_scale ? (x[i] * k_scale[i]) * scale : x[i] * scale;
+}
+
+float bn_softmax_f32__neon(float *x, size_t n, float scale, const float *k_scale, const float *v_scale)
 {
     size_t whole = n / BN_LANES * BN_LANES, rest = n - whole;
+    scale_scores(x, n, scale, k_scale);
     float32x4_t max = vdupq_n_f32(max_of(x, n));
     bn_group lanes = bn_group_zero();
     for (size_t i = 0; i < whole; i += BN_LANES) {
@@ -246,12 +149,9 @@ void bn_softmax_f32__neon(float *x, size_t n)
         for (size_t v = 0; v < 4; v++)
             lanes.v[v] = vaddq_f32(lanes.v[v], e.v[v]);
     }
-    float sum = bn_group_sum(lanes);
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4)
-        vst1q_f32(x + i, vdivq_f32(vld1q_f32(x + i), vdupq_n_f32(sum)));
-    for (; i < n; i++)
-        x[i] = x[i] / sum;
+    if (v_scale)
+        scale_scores(x, n, 1.0f, v_scale);      /* times 1 changes nothing */
+    return bn_group_sum(lanes);
 }
 
 void bn_glu_relu2_f32__neon(const float *g, const float *u, size_t n, float *out)

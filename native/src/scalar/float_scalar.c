@@ -1,4 +1,4 @@
-/* float_scalar.c: the reference for the float operations between matrices: RoPE, attention, gated activations. */
+/* float_scalar.c: the reference for the float operations between matrices: RoPE, softmax, gated activations. */
 #include "../kernels.h"
 #include "../lanes.h"
 #include "exp_scalar.h"
@@ -17,38 +17,20 @@ void bn_rope_f32__scalar(float *x, size_t n_heads, size_t head_dim, size_t n_rot
         }
 }
 
-void bn_attn_qk_f16__scalar(const float *q, const uint16_t *k, size_t n_pos, size_t head_dim, float scale, float *scores)
+float bn_softmax_f32__scalar(float *x, size_t n, float scale, const float *k_scale, const float *v_scale)
 {
-    for (size_t pos = 0; pos < n_pos; pos++, k += head_dim) {
-        float lane[BN_LANES] = {0};
-        for (size_t i = 0; i < head_dim; i++)
-            lane[i % BN_LANES] += q[i] * bn_f32_from_f16(k[i]);
-        scores[pos] = bn_lanes_sum(lane) * scale;
-    }
-}
-
-void bn_softmax_f32__scalar(float *x, size_t n)
-{
+    for (size_t i = 0; i < n; i++)
+        x[i] = k_scale ? (x[i] * k_scale[i]) * scale : x[i] * scale;
     float max = x[0];
     for (size_t i = 1; i < n; i++)
         max = x[i] > max ? x[i] : max;
     float lane[BN_LANES] = {0};
     for (size_t i = 0; i < n; i++) {
-        x[i] = bn_exp(x[i] - max);
-        lane[i % BN_LANES] += x[i];
+        float e = bn_exp(x[i] - max);
+        lane[i % BN_LANES] += e;
+        x[i] = v_scale ? e * v_scale[i] : e;
     }
-    float sum = bn_lanes_sum(lane);
-    for (size_t i = 0; i < n; i++)
-        x[i] = x[i] / sum;
-}
-
-void bn_attn_pv_f16__scalar(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, float *out)
-{
-    for (size_t d = 0; d < head_dim; d++)
-        out[d] = 0.0f;
-    for (size_t pos = 0; pos < n_pos; pos++, v += head_dim)
-        for (size_t d = 0; d < head_dim; d++)
-            out[d] += p[pos] * bn_f32_from_f16(v[d]);
+    return bn_lanes_sum(lane);
 }
 
 void bn_glu_relu2_f32__scalar(const float *g, const float *u, size_t n, float *out)

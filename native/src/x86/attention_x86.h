@@ -1,85 +1,107 @@
-/* attention_x86.h: scores and weighted values over a cache of f16, in groups of 16; included once by float_<isa>.c. */
+/* attention_x86.h: rows times slabs, the two matrix products of attention; included once by each float_<isa>.c.
+ *
+ * A tile of rows and one slab stays in registers while i walks on: a load of the slab meets a broadcast of each row, one
+ * multiplication with its operand in memory and one addition. (Two slabs to a tile would halve the broadcasts, and
+ * reached two thirds of the speed.) Many rows share what the slab becomes as float32; a few convert it as they go. */
 #ifndef BN_ATTENTION_X86_H
 #define BN_ATTENTION_X86_H
 
 #include "../kernels.h"
 #include "lanes_x86.h"
 
-enum { POSITIONS = 4 };     /* positions that share one load of the query, with independent sums */
+typedef enum { SLAB_F32, SLAB_F16, SLAB_I8 } slab_type;
 
-/* The four sums (q . key[p]) * scale. */
-ALWAYS_INLINE __m128 scores_of_4(const float *q, const uint16_t *const key[POSITIONS], size_t head_dim, float scale)
+enum {
+    FEW_ROWS = 4,           /* heads of one token: memory is the limit, and is asked in time */
+    AHEAD_BYTES = 4096,
+    WIDE_ROWS = 16,         /* so many rows are worth a detour of the slab through float32, */
+    WIDE_STEPS = 128        /* in pieces that stay in L1 with the rows */
+};
+
+ALWAYS_INLINE size_t bytes_of(slab_type type)
 {
-    size_t whole = head_dim / BN_LANES * BN_LANES, rest = head_dim - whole;
-    group lanes[POSITIONS];
-    UNROLL
-    for (size_t p = 0; p < POSITIONS; p++)
-        lanes[p] = group_set1(0.0f);
-    for (size_t i = 0; i < whole; i += BN_LANES) {
-        group query = group_load(q + i);
-        UNROLL
-        for (size_t p = 0; p < POSITIONS; p++)
-            lanes[p] = group_add_product(lanes[p], query, group_from_f16(key[p] + i));
-    }
-    if (rest > 0) {
-        group query = group_load_tail(q + whole, rest);
-        UNROLL
-        for (size_t p = 0; p < POSITIONS; p++)
-            lanes[p] = group_add_product(lanes[p], query, group_from_f16_tail(key[p] + whole, rest));
-    }
-    return _mm_mul_ps(group_sum_of_each(lanes), _mm_set1_ps(scale));
+    return type == SLAB_F32 ? 4 : type == SLAB_F16 ? 2 : 1;
 }
 
-void BN_FN(attn_qk_f16)(const float *q, const uint16_t *k, size_t n_pos, size_t head_dim, float scale, float *scores)
+ALWAYS_INLINE group values_of(const uint8_t *b, slab_type type)
 {
-    for (size_t pos = 0; pos < n_pos; pos += POSITIONS) {
-        size_t n = n_pos - pos < POSITIONS ? n_pos - pos : POSITIONS;
-        const uint16_t *key[POSITIONS];
-        UNROLL
-        for (size_t p = 0; p < POSITIONS; p++)      /* the last position stands in for those that are missing */
-            key[p] = k + (pos + (p < n ? p : n - 1)) * head_dim;
-        float four[POSITIONS];
-        _mm_storeu_ps(four, scores_of_4(q, key, head_dim, scale));
-        memcpy(scores + pos, four, n * sizeof *scores);
-    }
+    if (type == SLAB_F32)
+        return group_load((const float *)(const void *)b);
+    return type == SLAB_F16 ? group_from_f16(b) : group_from_i8(_mm_loadu_si128((const __m128i *)(const void *)b));
 }
 
-/* out[16*n] = sum over pos of p[pos] * v[pos][16*n], n <= 4 a constant */
-ALWAYS_INLINE void weigh(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, size_t n, float *out)
+/* out[rows][16] (+)= a[rows][n] . b; rows, type and ahead are constants; ahead: bytes of b to ask memory for, or 0. */
+ALWAYS_INLINE void slab_tile(const float *a, size_t a_stride, const uint8_t *b, size_t n, int add, float *out,
+                             size_t out_stride, size_t rows, slab_type type, size_t ahead)
 {
-    group sum[4];
+    group sum[TILE_ROWS];
+    const size_t step = BN_LANES * bytes_of(type);
     UNROLL
-    for (size_t g = 0; g < n; g++)
-        sum[g] = group_set1(0.0f);
-    for (size_t pos = 0; pos < n_pos; pos++, v += head_dim) {
-        group weight = group_set1(p[pos]);
+    for (size_t r = 0; r < rows; r++)
+        sum[r] = add ? group_load(out + r * out_stride) : group_set1(0.0f);
+    for (size_t i = 0; i < n; i++, b += step) {
+        group value = values_of(b, type);
+        if (ahead)
+            _mm_prefetch((const char *)b + ahead, _MM_HINT_T0);
         UNROLL
-        for (size_t g = 0; g < n; g++)
-            sum[g] = group_add_product(sum[g], weight, group_from_f16(v + BN_LANES * g));
+        for (size_t r = 0; r < rows; r++)
+            sum[r] = group_add_product(sum[r], group_set1(a[r * a_stride + i]), value);
     }
     UNROLL
-    for (size_t g = 0; g < n; g++)
-        group_store(out + BN_LANES * g, sum[g]);
+    for (size_t r = 0; r < rows; r++)
+        group_store(out + r * out_stride, sum[r]);
 }
 
-/* The same for n < 16 values. */
-static void weigh_tail(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, size_t n, float *out)
+/* All rows of one slab. */
+ALWAYS_INLINE void slab_rows(const float *a, size_t a_stride, size_t n_rows, const uint8_t *b, size_t n, int add,
+                             float *out, size_t out_stride, slab_type type)
 {
-    group sum = group_set1(0.0f);
-    for (size_t pos = 0; pos < n_pos; pos++, v += head_dim)
-        sum = group_add_product(sum, group_set1(p[pos]), group_from_f16_tail(v, n));
-    group_store_tail(out, n, sum);
+    size_t r = 0;
+    for (; r + TILE_ROWS <= n_rows; r += TILE_ROWS)
+        slab_tile(a + r * a_stride, a_stride, b, n, add, out + r * out_stride, out_stride, TILE_ROWS, type, 0);
+    for (; r + FEW_ROWS <= n_rows; r += FEW_ROWS)
+        slab_tile(a + r * a_stride, a_stride, b, n, add, out + r * out_stride, out_stride, FEW_ROWS, type,
+                  AHEAD_BYTES);
+    for (; r < n_rows; r++)
+        slab_tile(a + r * a_stride, a_stride, b, n, add, out + r * out_stride, out_stride, 1, type, AHEAD_BYTES);
 }
 
-void BN_FN(attn_pv_f16)(const float *p, const uint16_t *v, size_t n_pos, size_t head_dim, float *out)
+/* The same, through float32. */
+ALWAYS_INLINE void slab_rows_widened(const float *a, size_t a_stride, size_t n_rows, const uint8_t *b, size_t n,
+                                     int add, float *out, size_t out_stride, slab_type type)
 {
-    size_t d = 0;
-    for (; d + 4 * BN_LANES <= head_dim; d += 4 * BN_LANES)
-        weigh(p, v + d, n_pos, head_dim, 4, out + d);
-    for (; d + BN_LANES <= head_dim; d += BN_LANES)
-        weigh(p, v + d, n_pos, head_dim, 1, out + d);
-    if (d < head_dim)
-        weigh_tail(p, v + d, n_pos, head_dim, head_dim - d, out + d);
+    float wide[WIDE_STEPS * BN_LANES] __attribute__((aligned(64)));
+    for (size_t i = 0; i < n; i += WIDE_STEPS, b += WIDE_STEPS * BN_LANES * bytes_of(type)) {
+        size_t steps = n - i < WIDE_STEPS ? n - i : WIDE_STEPS;
+        for (size_t j = 0; j < steps; j++) {
+            const uint8_t *values = b + j * BN_LANES * bytes_of(type);
+            _mm_prefetch((const char *)values + sizeof wide / 4 * bytes_of(type), _MM_HINT_T0);     /* the next piece */
+            group_store(wide + j * BN_LANES, values_of(values, type));
+        }
+        slab_rows(a + i, a_stride, n_rows, (const uint8_t *)wide, steps, add || i > 0, out, out_stride, SLAB_F32);
+    }
 }
+
+ALWAYS_INLINE void slabs_of(const float *a, size_t a_stride, size_t n_rows, const uint8_t *b, size_t b_stride,
+                            size_t n_slabs, size_t n, int add, float *out, size_t out_stride, slab_type type)
+{
+    for (size_t s = 0; s < n_slabs; s++, b += b_stride, out += BN_LANES) {
+        if (type != SLAB_F32 && n > 0 && n_rows >= WIDE_ROWS)
+            slab_rows_widened(a, a_stride, n_rows, b, n, add, out, out_stride, type);
+        else
+            slab_rows(a, a_stride, n_rows, b, n, add, out, out_stride, type);
+    }
+}
+
+#define BN_SLABS(name, type)                                                                                           \
+    void BN_FN(slabs_##name)(const float *a, size_t a_stride, size_t n_rows, const void *b, size_t b_stride,           \
+                             size_t n_slabs, size_t n, int add, float *out, size_t out_stride)                         \
+    {                                                                                                                  \
+        slabs_of(a, a_stride, n_rows, b, b_stride * bytes_of(type), n_slabs, n, add, out, out_stride, type);           \
+    }
+
+BN_SLABS(f32, SLAB_F32)
+BN_SLABS(f16, SLAB_F16)
+BN_SLABS(i8, SLAB_I8)
 
 #endif

@@ -6,5 +6,7 @@
  * and attention_x86.h. */
 #include "group_avx2.h"
 
+enum { TILE_ROWS = 6 };      /* 12 registers of sums, two of the slab, a row, a product */
+
 #include "attention_x86.h"
 #include "float_x86.h"

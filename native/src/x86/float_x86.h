@@ -80,20 +80,38 @@ ALWAYS_INLINE float max_of(const float *x, size_t n)
     return result;
 }
 
-void BN_FN(softmax_f32)(float *x, size_t n)
+/* 16 scores, or n < 16 padded with +0: sums times the scales. */
+ALWAYS_INLINE group scores_of(const float *x, size_t n, float scale, const float *k_scale)
+{
+    group sums = group_load_up_to(x, n);
+    if (k_scale)
+        sums = group_mul(sums, group_load_up_to(k_scale, n));
+    return group_mul(sums, group_set1(scale));
+}
+
+/* Stores the weights of 16 values, or of n < 16, for their scores in x, and returns the exps, +0 from n on. */
+ALWAYS_INLINE group weights_of(float *x, size_t n, group max, const float *v_scale)
+{
+    group e = exp_of(group_sub(group_load_up_to(x, n), max));
+    if (n < BN_LANES)
+        e = group_keep(e, n);
+    group_store_up_to(x, n, v_scale ? group_mul(e, group_load_up_to(v_scale, n)) : e);
+    return e;
+}
+
+float BN_FN(softmax_f32)(float *x, size_t n, float scale, const float *k_scale, const float *v_scale)
 {
     size_t whole = n / BN_LANES * BN_LANES, rest = n - whole;
-    group max = group_set1(max_of(x, n)), lanes = group_set1(0.0f);
-    for (size_t i = 0; i < whole; i += BN_LANES) {
-        group e = exp_of(group_sub(group_load(x + i), max));
-        group_store(x + i, e);
-        lanes = group_add(lanes, e);
-    }
-    group tail = group_keep(exp_of(group_sub(group_load_tail(x + whole, rest), max)), rest);
-    group sum = group_set1(group_sum(group_add(lanes, tail)));
     for (size_t i = 0; i < whole; i += BN_LANES)
-        group_store(x + i, group_div(group_load(x + i), sum));
-    group_store_tail(x + whole, rest, group_div(tail, sum));
+        group_store(x + i, scores_of(x + i, BN_LANES, scale, k_scale ? k_scale + i : NULL));
+    if (rest > 0)
+        group_store_tail(x + whole, rest, scores_of(x + whole, rest, scale, k_scale ? k_scale + whole : NULL));
+    group max = group_set1(max_of(x, n)), lanes = group_set1(0.0f);
+    for (size_t i = 0; i < whole; i += BN_LANES)
+        lanes = group_add(lanes, weights_of(x + i, BN_LANES, max, v_scale ? v_scale + i : NULL));
+    if (rest > 0)
+        lanes = group_add(lanes, weights_of(x + whole, rest, max, v_scale ? v_scale + whole : NULL));
+    return group_sum(lanes);
 }
 
 ALWAYS_INLINE group relu2_of(group g, group u)

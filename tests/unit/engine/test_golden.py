@@ -3,8 +3,8 @@
 The numbers come from tests/golden/make_golden.py. Two float32 programs differ in the last bits, so a value that lies
 within those bits of a rounding tie may become another int8 (or another float16 in the cache). One such step is not
 small: random models of this size amplify it to some tenths of a percent of the logits. So the comparison has three
-parts: operations alone (tight), the whole with the golden integers put in (tight), and the whole by itself (0.2 % of the
-logits' deviation).
+parts: operations alone, the whole with the golden integers put in, and the whole by itself; all are tight, but the last
+only as long as no tie falls the other way (else 0.5 % of the logits' deviation).
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ OPS_PER_LAYER = 12
 # The same trits and scales as `packed_auto`, stored differently.
 SAME_AS_PACKED_AUTO = ("ternary_floats", "unpacked_auto")
 # Runs in which a tie falls the other way. test_one_step_flips_are_the_whole_difference looks at the first of them.
-TIES = {"llama/packed_bitlinear/f16_cache", "llama/masters", "llama/packed_auto"}
+TIES = {"llama/packed_bitlinear/f16_cache", "llama/masters/f16_cache", "bitnet-b1.58/packed_bitlinear/f16_cache",
+        "llama/packed_auto", "bitnet-b1.58/packed_auto"}  # fmt: skip
 
 
 @cache
@@ -40,9 +41,9 @@ def golden(name: str) -> dict[str, np.ndarray]:
 
 
 @cache
-def loaded(path: Path, isa: str | None = None) -> Played:
+def loaded(path: Path, isa: str | None = None, kv_type: str = "f16") -> Played:
     """Shared by the tests of this file, each of which fills the buffers it reads."""
-    return Played(path, isa)
+    return Played(path, isa, kv_type=kv_type)
 
 
 @pytest.fixture(scope="module")
@@ -224,18 +225,15 @@ def test_one_step_flips_are_the_whole_difference(
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logits(directory: Path, family: str, encoding: str) -> None:
-    """Transformers with a float16 KV cache, and the NumPy twin with a float32 one against transformers as it is."""
+    """Transformers with a float16 KV cache and as it is, with a float32 one."""
     name = f"{family}/{'packed_auto' if encoding in SAME_AS_PACKED_AUTO else encoding}"
     data = golden("logits")
     played = loaded(converted(directory, family, encoding))
-    twin = played.twin(cache_dtype=np.float32)
-    runs = {
-        f"{name}/f16_cache": played.run(data["tokens"]),
-        name: twin.run(data["tokens"], 0, len(data["tokens"])),
-    }
+    exact = loaded(converted(directory, family, encoding), kv_type="f32")
+    runs = {f"{name}/f16_cache": played.run(data["tokens"]), name: exact.run(data["tokens"])}
     for key, ours in runs.items():
         theirs = data[key]
-        assert mean_error(ours, theirs) < (0.005 if key in TIES else 0.002)
+        assert mean_error(ours, theirs) < (0.005 if key in TIES else TOLERANCE)
         top = np.sort(theirs, axis=1)
         clear = top[:, -1] - top[:, -2] > 2 * np.abs(ours - theirs).max(axis=1)
         assert clear.mean() > 0.8

@@ -1,0 +1,122 @@
+"""Comparison with earlier results: what became slower, and by how much.
+
+Where both sides know the limits of their machine, shares of these limits are compared, so that a machine that is slower
+today, or another one, does not pass for slower code; otherwise tokens per second.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bitnet_cli.bench.report import Record
+from bitnet_cli.errors import FormatError, UsageError
+
+KEYS = ("test", "threads", "kernel", "isa", "embed_type", "model")
+"""What must be equal for two records to be of the same thing."""
+_HINT = "make one with `bitnet bench -o json > FILE`"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One test, before and now."""
+
+    name: str
+    """The test, the threads and what else names it."""
+    measure: str
+    """What is compared: `tok/s`, `share of bandwidth` or `share of int8 peak`."""
+    before: float
+    now: float
+
+    @property
+    def loss(self) -> float:
+        """How much slower it is, as a share of before; negative if faster."""
+        return 1 - self.now / self.before
+
+    def sentence(self) -> str:
+        """What a person is told about a regression."""
+        return (
+            f"{self.name} is {100 * self.loss:.1f} % slower than the baseline, by {self.measure}: "
+            f"{self.before:.4g} before, {self.now:.4g} now"
+        )
+
+
+def read_baseline(path: Path) -> list[Record]:
+    """The records of a file that `bitnet bench -o json` wrote.
+
+    Raises:
+        FormatError: it is none.
+        OSError: it cannot be read.
+    """
+    try:
+        records = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise FormatError("the baseline is not JSON", path=path, hint=_HINT) from None
+    if not isinstance(records, list) or not records:
+        raise FormatError("a baseline is an array of results", path=path, hint=_HINT)
+    for i, rec in enumerate(records):
+        missing = _what_is_wrong(rec)
+        if missing is not None:
+            raise FormatError(f"result {i + 1} of the baseline {missing}", path=path, hint=_HINT)
+    return records
+
+
+def _what_is_wrong(rec: Any) -> str | None:
+    if not isinstance(rec, dict):
+        return "is no object"
+    for key in KEYS:
+        wanted = int if key == "threads" else str
+        if type(rec.get(key)) is not wanted:
+            return f"has no valid `{key}`"
+    if not _is_positive(rec.get("median_tps")):
+        return "has no valid `median_tps`"
+    for key in ("share_of_bandwidth", "share_of_int8_peak"):
+        if rec.get(key) is not None and not _is_positive(rec[key]):
+            return f"has no valid `{key}`"
+    return None
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def compare(
+    records: Sequence[Record], baseline: Sequence[Record], path: Path
+) -> tuple[list[Comparison], list[str]]:
+    """Compares what is in both.
+
+    Returns:
+        the comparisons, and the names of tests that the baseline does not have.
+
+    Raises:
+        UsageError: it has none of them.
+    """
+    before = {_key(rec): rec for rec in baseline}
+    found = [_comparison(rec, before[_key(rec)]) for rec in records if _key(rec) in before]
+    new = [_name(rec) for rec in records if _key(rec) not in before]
+    if not found:
+        raise UsageError(
+            f"{path} has no result to compare with: not for {new[0]}",
+            hint="compare the same model, tests, threads, kernel and instruction set",
+        )
+    return found, new
+
+
+def _comparison(rec: Record, before: Record) -> Comparison:
+    share = "share_of_int8_peak" if rec["n_prompt"] else "share_of_bandwidth"
+    key = share if rec.get(share) is not None and before.get(share) is not None else "median_tps"
+    measure = "tok/s" if key == "median_tps" else key.replace("_", " ")
+    return Comparison(_name(rec), measure, before[key], rec[key])
+
+
+def _key(rec: Record) -> tuple[Any, ...]:
+    return tuple(rec[key] for key in KEYS)
+
+
+def _name(rec: Record) -> str:
+    threads = f"{rec['threads']} thread{'s' if rec['threads'] != 1 else ''}"
+    return f"{rec['test']} of {rec['model']} ({threads}, {rec['kernel']}, {rec['isa']}, {rec['embed_type']})"
