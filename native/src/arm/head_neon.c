@@ -13,12 +13,14 @@ ALWAYS_INLINE int32x4_t rows_dot(const int8x16_t *codes, size_t n_fields, const 
         row[r] = vdupq_n_s32(0);
     UNROLL
     for (size_t f = 0; f < n_fields; f++) {
-        int16x4_t four = vld1_s16(x + 4 * f);
+        int64_t word;
+        memcpy(&word, x + 4 * f, sizeof word);
+        int16x8_t four = vreinterpretq_s16_s64(vdupq_n_s64(word));      /* the four activations, twice */
         int16x8_t rows01 = vmovl_s8(vget_low_s8(codes[f])), rows23 = vmovl_high_s8(codes[f]);
-        row[0] = vmlal_s16(row[0], vget_low_s16(rows01), four);
-        row[1] = vmlal_s16(row[1], vget_high_s16(rows01), four);
-        row[2] = vmlal_s16(row[2], vget_low_s16(rows23), four);
-        row[3] = vmlal_s16(row[3], vget_high_s16(rows23), four);
+        row[0] = vmlal_s16(row[0], vget_low_s16(rows01), vget_low_s16(four));
+        row[1] = vmlal_high_s16(row[1], rows01, four);
+        row[2] = vmlal_s16(row[2], vget_low_s16(rows23), vget_low_s16(four));
+        row[3] = vmlal_high_s16(row[3], rows23, four);
     }
     return vpaddq_s32(vpaddq_s32(row[0], row[1]), vpaddq_s32(row[2], row[3]));
 }
