@@ -45,9 +45,8 @@ ALWAYS_INLINE void q6_k_rows(const uint8_t *at, int8x16_t codes[MAX_FIELDS])
 
 /* ---- Tokens ---- */
 
-#define BN_HEAD_CASE(name, n) case n: name##_tile(tile, n_blocks, acts, t, n, y); break;
-
-/* y[n_tokens][16] = tile @ tokens, n_tokens <= TOKENS being a constant where this is inlined. */
+/* y[n_tokens][16] = tile @ tokens, n_tokens <= TOKENS. The loop over tokens stays one, because gcc 12 spills if it is
+ * unrolled; for one token, which is what decoding asks for, the count is a constant and the loop is gone. */
 #define BN_HEAD_TYPE(name, type, isa)                                                                                  \
     ALWAYS_INLINE void name##_tile(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t first,        \
                                    size_t n_tokens, float *y)                                                          \
@@ -59,7 +58,6 @@ ALWAYS_INLINE void q6_k_rows(const uint8_t *at, int8x16_t codes[MAX_FIELDS])
         const int8_t *digits = acts->digits + 2 * first * cols;                                                        \
         const int32_t *offset = acts->offset + first * all_groups;                                                     \
         bn_group acc[TOKENS];                                                                                          \
-        UNROLL                                                                                                         \
         for (size_t t = 0; t < n_tokens; t++)                                                                          \
             acc[t] = bn_group_zero();                                                                                  \
         for (size_t block = 0; block < n_blocks; block++) {                                                            \
@@ -71,7 +69,6 @@ ALWAYS_INLINE void q6_k_rows(const uint8_t *at, int8x16_t codes[MAX_FIELDS])
                 for (size_t k = 0; k < 4; k++) {                                                                       \
                     int8x16_t fields[MAX_FIELDS];                                                                      \
                     name##_rows(codes + 16 * k, fields);                                                               \
-                    UNROLL                                                                                             \
                     for (size_t t = 0; t < n_tokens; t++) {                                                            \
                         int32x4_t sum = rows_dot(fields, group_cols / 4, x + t * cols, digits + 2 * t * cols);         \
                         if (type != BN_TYPE_Q8_0)                                                                      \
@@ -84,7 +81,6 @@ ALWAYS_INLINE void q6_k_rows(const uint8_t *at, int8x16_t codes[MAX_FIELDS])
                 offset++;                                                                                              \
             }                                                                                                          \
         }                                                                                                              \
-        UNROLL                                                                                                         \
         for (size_t t = 0; t < n_tokens; t++)                                                                          \
             UNROLL                                                                                                     \
             for (size_t k = 0; k < 4; k++)                                                                             \
@@ -95,12 +91,10 @@ ALWAYS_INLINE void q6_k_rows(const uint8_t *at, int8x16_t codes[MAX_FIELDS])
                                      float *y)                                                                         \
     {                                                                                                                  \
         for (size_t t = 0; t < n_tokens; t += TOKENS, y += TOKENS * BN_TILE_ROWS)                                      \
-            switch (n_tokens - t) {                                                                                    \
-            BN_HEAD_CASE(name, 1)                                                                                      \
-            BN_HEAD_CASE(name, 2)                                                                                      \
-            BN_HEAD_CASE(name, 3)                                                                                      \
-            default: name##_tile(tile, n_blocks, acts, t, TOKENS, y);                                                  \
-            }                                                                                                          \
+            if (n_tokens - t == 1)                                                                                     \
+                name##_tile(tile, n_blocks, acts, t, 1, y);                                                            \
+            else                                                                                                       \
+                name##_tile(tile, n_blocks, acts, t, n_tokens - t < TOKENS ? n_tokens - t : TOKENS, y);                \
     }
 
 #define BN_HEAD_TYPES(isa)                                                                                             \

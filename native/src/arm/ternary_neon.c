@@ -122,13 +122,15 @@ ALWAYS_INLINE void add_cols(const uint8_t *const col[COLS], size_t at, size_t n,
     UNROLL
     for (size_t f = 0; f < 4; f++)
         acc[f][0] = acc[f][1] = vdupq_n_s16(0);
-    for (size_t i = 0; i < n; i++) {
-        int8x16_t codes[4], value = vld1q_dup_s8(q + i);
-        bn_unpack_fields(vld1q_u8(col[i] + at), codes);
+    for (size_t i = 0; i < n; i += 4)
         UNROLL
-        for (size_t f = 0; f < 4; f++)
-            multiply_add(acc[f], codes[f], value);
-    }
+        for (size_t c = 0; c < 4; c++) {
+            int8x16_t codes[4], value = vld1q_dup_s8(q + i + c);
+            bn_unpack_fields(vld1q_u8(col[i + c] + at), codes);
+            UNROLL
+            for (size_t f = 0; f < 4; f++)
+                multiply_add(acc[f], codes[f], value);
+        }
     UNROLL
     for (size_t f = 0; f < 4; f++)
         UNROLL
