@@ -1,7 +1,7 @@
 /* head_neon.c: quantised heads on Armv8.0, which has no dot product instruction.
  *
- * Leans on SSHLL (int8 to int16) and SMLAL and SMLAL2 (4 products int16 x int16 added to int32). The activations are taken
- * whole, not as digits: four of them meet the four codes of a row. The body is in head_neon.h. */
+ * Leans on SSHLL (int8 to int16) and SMLAL and SMLAL2 (4 products int16 x int16 added to int32). The activations are
+ * taken whole, not as digits: four of them meet the four codes of a row. The body is in head_neon.h. */
 #include "head_neon.h"
 
 ALWAYS_INLINE int32x4_t rows_dot(const int8x16_t *codes, size_t n_fields, const int16_t *x, const int8_t *digits)

@@ -1,7 +1,7 @@
 /* panel_neon.c: the panel of codes that all AArch64 kernels for several tokens read, from each layout of the weights.
  *
- * Leans on AND and USHR for the fields, TRN1 and TRN2 to turn rows of r2, and ST4, which interleaves four cols of c2 byte
- * by byte. The layouts and the panel are drawn in kernels.h. */
+ * Leans on AND and USHR for the fields, TRN1 and TRN2 to turn rows of r2, and ST4, which interleaves four cols of c2
+ * byte by byte. The layouts and the panel are drawn in kernels.h. */
 #include "ternary_neon.h"
 
 void bn_unpack_t2__neon(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first,
@@ -36,7 +36,7 @@ ALWAYS_INLINE void turn(uint8x16_t row[4])
     row[3] = vreinterpretq_u8_u64(vtrn2q_u64(b, d));
 }
 
-/* Bytes p..p+15 of one group of four rows, n groups of four cols of it being wanted. out: the first row of the first. */
+/* Bytes p..p+15 of one group of four rows, of which n groups of four cols are wanted. out: row 0 of the first. */
 ALWAYS_INLINE void unpack_rows(const uint8_t *rows, size_t stride, size_t p, size_t n, size_t step, uint8_t *out)
 {
     uint8x16_t row[4];

@@ -1,7 +1,7 @@
 /* ternary_neon.c: ternary matrix times int8 activations on Armv8.0, which has no dot product instruction.
  *
- * Leans on SMLAL and SMLAL2 (8 products int8 x int8 added to int16) and SADALP (pairs of int16 added to int32). In t2, c2
- * and gemm every int16 lane stays with one row, so there is no shuffling until the very end. */
+ * Leans on SMLAL and SMLAL2 (8 products int8 x int8 added to int16) and SADALP (pairs of int16 added to int32). In t2,
+ * c2 and gemm every int16 lane stays with one row, so there is no shuffling until the very end. */
 #include "ternary_neon.h"
 
 /* BOUND: an int16 lane takes one product of each of the 4 fields of a block, code 0..2 times q -128..127. In 32 blocks
@@ -68,7 +68,7 @@ void bn_gemv_t2_i8__neon(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, 
 
 /* ---- One token: rows and cols ---- */
 
-/* BOUND: an int16 lane takes 16 products of a group of a row, 4 vectors of 4 fields: in 8 groups as many as above, 128. */
+/* BOUND: an int16 lane takes 16 products of a group of a row, 4 vectors of 4 fields: in 8 groups 128, as above. */
 _Static_assert(FOLD_GROUPS * 16 == FOLD_BLOCKS * 4, "as many products of a row as of a tile");
 
 /* acc[r] += one group of ROWS rows of r2 @ q */
