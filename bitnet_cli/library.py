@@ -16,6 +16,7 @@ from bitnet_cli.engine.generate import Generation, Timings
 from bitnet_cli.engine.model import Model, ModelConfig
 from bitnet_cli.engine.options import EngineOptions
 from bitnet_cli.engine.sampler import Sampling
+from bitnet_cli.engine.scoring import log_probabilities
 from bitnet_cli.engine.session import Session
 from bitnet_cli.errors import FormatError, UsageError
 from bitnet_cli.formats.file_mapping import located
@@ -207,6 +208,31 @@ class BitNetModel:
             self._owner = None
             self._session.truncate(0)
             return self._session.evaluate(tokens, n_logits=len(tokens))
+
+    def log_probabilities(
+        self, ids: Sequence[int], first: int = 0, progress: Callable[[int], None] | None = None
+    ) -> np.ndarray:
+        """Log-probabilities of ids[first + 1:], each given all tokens before it, from an empty context.
+
+        Args:
+            ids: token ids, at most one more than the context has room for.
+            first: the first position whose successor is scored, 0..len(ids) - 2.
+            progress: called with the number of tokens done, now and then.
+
+        Returns:
+            float64 [len(ids) - 1 - first], natural logarithms.
+
+        Raises:
+            UsageError: nothing to score, ids that do not exist, or more than the context has room for.
+        """
+        tokens = _token_ids(ids)
+        if not 0 <= first < len(tokens) - 1:
+            raise UsageError(f"nothing comes after position {first} of {len(tokens)} tokens")
+        if min(tokens) < 0 or max(tokens) >= self.tokenizer.n_vocab:
+            raise UsageError(f"token ids must be 0 to {self.tokenizer.n_vocab - 1}")
+        with self._lock:
+            self._owner = None
+            return log_probabilities(self._session, tokens, first, self.tokenizer.n_vocab, progress)
 
     def generate(self, prompt: Prompt, config: GenerationConfig | None = None, **options: Any) -> str:
         """The continuation of a prompt as one string. Arguments as `generate_stream`."""

@@ -44,7 +44,6 @@ ONLY_IN = {  # heavy or dangerous libraries and the only rooms that may import t
     "rich": {"cli"},
     "tokenizers": {"text"},
     "jinja2": {"text"},
-    "llama_cpp": {"bench"},
     "bitnet_cli.native._bitnet": {"native"},
     "click": set(),
     "pickle": set(),

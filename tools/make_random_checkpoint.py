@@ -3,7 +3,7 @@
 The weights are noise of the right size and spread, so speed, memory and file sizes are those of the real
 model and its words are not. The file grows tensor by tensor; memory stays within one matrix.
 
-    python tools/make_random_checkpoint.py OUT --shape 2b-4t --encoding packed python
+    python tools/make_random_checkpoint.py OUT --shape bitnet-2b-4t --encoding packed python
     tools/make_random_checkpoint.py OUT --shape falcon3-1b --encoding masters --layers 2 --tokenizer DIR
 """
 
@@ -21,9 +21,13 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "reference"))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "reference")]
 from tiny_checkpoints import PROJECTIONS, SUB_NORMS, Shape, pack_rows, to_dtype  # noqa: E402
 from tiny_tokenizers import CHAT_TEMPLATE, SPECIALS, byte_level_json  # noqa: E402
+
+from bitnet_cli.arch import arch_for  # noqa: E402
+from bitnet_cli.bench.shapes import SHAPES  # noqa: E402
+from bitnet_cli.bench.shapes import Shape as BenchShape  # noqa: E402
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -49,35 +53,33 @@ class Model:
     linear_class: str
 
 
-def _model(
-    family: str, sizes: tuple[int, ...], vocab: int, tied: bool, class_name: str, eps: float, theta: float
-) -> Model:
-    linear_class = "autobitlinear" if family == "bitnet-b1.58" else "bitlinear"
-    return Model(family, Shape(*sizes, vocab, tied), class_name, eps, theta, linear_class)
+def _model(shape: BenchShape) -> Model:
+    arch = arch_for(shape.arch)
+    return Model(
+        family=arch.name,
+        shape=Shape(
+            shape.dim,
+            shape.ffn_dim,
+            shape.n_layers,
+            shape.n_heads,
+            shape.n_kv_heads,
+            shape.head_dim,
+            shape.vocab_size,
+            shape.tied,
+        ),
+        class_name=CLASS_NAMES[arch.name],
+        rms_norm_eps=shape.rms_eps,
+        rope_theta=shape.rope_theta,
+        linear_class="autobitlinear" if arch.name == "bitnet-b1.58" else "bitlinear",
+    )
 
 
-# hidden, ffn, layers, heads, kv heads, head_dim
-MODELS = {
-    "2b-4t": _model(
-        "bitnet-b1.58", (2560, 6912, 30, 20, 5, 128), 128256, True, "BitNetForCausalLM", 1e-5, 500000.0
-    ),
-    "large": _model("bitnet", (1536, 4096, 24, 16, 16, 96), 32002, True, "BitnetForCausalLM", 1e-5, 10000.0),
-    "llama3-8b": _model(
-        "llama", (4096, 14336, 32, 32, 8, 128), 128256, False, "LlamaForCausalLM", 1e-5, 500000.0
-    ),
-    "falcon3-1b": _model(
-        "llama", (2048, 8192, 18, 8, 4, 256), 131072, False, "LlamaForCausalLM", 1e-6, 1000042.0
-    ),
-    "falcon3-3b": _model(
-        "llama", (3072, 9216, 22, 12, 4, 256), 131072, False, "LlamaForCausalLM", 1e-6, 1000042.0
-    ),
-    "falcon3-7b": _model(
-        "llama", (3072, 23040, 28, 12, 4, 256), 131072, False, "LlamaForCausalLM", 1e-6, 1000042.0
-    ),
-    "falcon3-10b": _model(
-        "llama", (3072, 23040, 40, 12, 4, 256), 131072, False, "LlamaForCausalLM", 1e-6, 1000042.0
-    ),
+CLASS_NAMES = {
+    "bitnet-b1.58": "BitNetForCausalLM",
+    "bitnet": "BitnetForCausalLM",
+    "llama": "LlamaForCausalLM",
 }
+MODELS = {name: _model(shape) for name, shape in SHAPES.items()}
 
 
 def main() -> None:
@@ -85,7 +87,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path, help="directory to make")
-    parser.add_argument("--shape", choices=MODELS, default="2b-4t")
+    parser.add_argument("--shape", choices=MODELS, default="bitnet-2b-4t")
     parser.add_argument("--encoding", choices=("packed", "masters"), default="packed")
     parser.add_argument("--dtype", choices=("bf16", "f16", "f32"), default="bf16", help="of the floats")
     parser.add_argument("--layers", type=int, help="fewer layers than the model has")

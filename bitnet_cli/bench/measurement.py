@@ -77,6 +77,8 @@ class Result:
     """Ternary weights, and those of the head where logits are computed: one multiply-add each."""
     ops: tuple[OpTime, ...] = field(default=())
     joules_per_token: float | None = None
+    rival_tps: tuple[float, ...] = ()
+    """Tokens per second of another program, whose runs alternated with ours."""
 
     @property
     def samples_tps(self) -> tuple[float, ...]:
@@ -86,6 +88,11 @@ class Result:
     @property
     def median_tps(self) -> float:
         return statistics.median(self.samples_tps)
+
+    @property
+    def ratio_to_rival(self) -> float | None:
+        """Of the medians."""
+        return self.median_tps / statistics.median(self.rival_tps) if self.rival_tps else None
 
     @property
     def mean_tps(self) -> float:

@@ -10,30 +10,19 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from bitnet_cli.bench.host import Host
 from bitnet_cli.bench.measurement import OpTime, Result, share_of_bandwidth, share_of_int8_peak
+from bitnet_cli.bench.roofline import Roofline
 from bitnet_cli.bench.runner import ModelFacts
 from bitnet_cli.bench.subject import Subject
 
 Record = dict[str, Any]
 
 
-class Limits(Protocol):
-    """What the machine can do at most."""
-
-    @property
-    def bandwidth_gbps(self) -> float:
-        """10⁹ bytes a second from memory."""
-
-    @property
-    def int8_gmacs(self) -> float:
-        """10⁹ int8 multiply-adds a second."""
-
-
 def record(
-    subject: Subject, facts: ModelFacts, result: Result, host: Host, limits: Limits | None = None
+    subject: Subject, facts: ModelFacts, result: Result, host: Host, limits: Roofline | None = None
 ) -> Record:
     """Everything about one test; docs/bench/README.md says what each key means."""
     test, weights, zeros = result.test, subject.weights, result.ffn_zeros
@@ -54,6 +43,8 @@ def record(
         "share_of_bandwidth": None if limits is None else share_of_bandwidth(result, limits.bandwidth_gbps),
         "share_of_int8_peak": None if limits is None else share_of_int8_peak(result, limits.int8_gmacs),
         "joules_per_token": result.joules_per_token,
+        "rival_samples_tps": [round(tps, 4) for tps in result.rival_tps] or None,
+        "ratio_to_rival": result.ratio_to_rival,
         "random_weights": weights is not None,
         "synthetic_gate": weights is not None and weights.ffn_zeros is not None,
         "ffn_zeros": None if zeros is None else {"gate": zeros.gate, "down": zeros.down},
@@ -108,14 +99,14 @@ def csv_text(records: Sequence[Record]) -> str:
 
 def markdown(records: Sequence[Record]) -> str:
     """What was measured on which machine, and a table of tests; after it the tables of ops, if there are any."""
-    parts = [_heading(records[0]), _tests(records)]
-    for rec in records:
-        if rec["ops"]:
-            parts.append(_ops(rec))
-    return "\n\n".join(parts)
+    parts = [_heading(records), _tests(records), _costs(records)]
+    parts += [_ops(rec) for rec in records if rec["ops"]]
+    return "\n\n".join(part for part in parts if part is not None)
 
 
-def _heading(rec: Record) -> str:
+def _heading(records: Sequence[Record]) -> str:
+    """The model, the machine and the build."""
+    rec = records[0]
     labels = [f"**{rec['model']}**"]
     if rec["model_filename"] is not None:
         labels.append(Path(rec["model_filename"]).name)
@@ -133,34 +124,47 @@ def _heading(rec: Record) -> str:
     if rec["ffn_zeros"] is not None:
         gate, down = rec["ffn_zeros"]["gate"], rec["ffn_zeros"]["down"]
         lines.append(f"- zeros: {_percent(gate)} after relu², {_percent(down)} of what `down` reads")
-    if rec["bandwidth_gbps"] is not None:
+    limits = {rec["threads"]: rec for rec in records if rec["bandwidth_gbps"] is not None}
+    for n_threads, limit in limits.items():
         lines.append(
-            f"- limits of this machine: {rec['bandwidth_gbps']:.1f} GB/s, {rec['int8_gmacs']:.0f} int8 GMAC/s"
+            f"- limits of {_threads(n_threads)}: {limit['bandwidth_gbps']:.1f} GB/s, "
+            f"{limit['int8_gmacs']:.0f} int8 GMAC/s"
         )
-    if rec["joules_per_token"] is None:
+    if all(rec["joules_per_token"] is None for rec in records):
         lines.append("- energy: not available")
     return ", ".join(labels) + "\n\n" + "\n".join(lines)
 
 
 def _tests(records: Sequence[Record]) -> str:
-    columns: dict[str, list[str]] = {
+    """Speeds, with what a token reads."""
+    columns = {
         "test": [rec["test"] for rec in records],
         "threads": [str(rec["threads"]) for rec in records],
         "kernel": [rec["kernel"] for rec in records],
         "tok/s": [_rate(rec["median_tps"]) for rec in records],
         "min–max": [f"{_rate(min(rec['samples_tps']))}–{_rate(max(rec['samples_tps']))}" for rec in records],
-        "MB/token": [_megabytes(rec["bytes_per_token"]) for rec in records],
+        "MB/tok": [_megabytes(rec["bytes_per_token"]) for rec in records],
     }
     if any(rec["bytes_read_per_token"] is not None for rec in records):
         columns["read"] = [_megabytes(rec["bytes_read_per_token"]) for rec in records]
-    if records[0]["share_of_bandwidth"] is not None:
-        columns["memory"] = [_percent(rec["share_of_bandwidth"]) for rec in records]
-        columns["int8"] = [_percent(rec["share_of_int8_peak"]) for rec in records]
-    if any(rec["joules_per_token"] is not None for rec in records):
-        columns["J/token"] = [
-            "" if rec["joules_per_token"] is None else f"{rec['joules_per_token']:.3f}" for rec in records
-        ]
     return _table(columns, left=("test", "kernel"))
+
+
+def _costs(records: Sequence[Record]) -> str | None:
+    """What the speeds are of the machine's limits, and the energy, as far as they were measured."""
+    columns = {
+        "test": [rec["test"] for rec in records],
+        "threads": [str(rec["threads"]) for rec in records],
+    }
+    for title, key, shown in (
+        ("of memory bandwidth", "share_of_bandwidth", _percent),
+        ("of int8 peak", "share_of_int8_peak", _percent),
+        ("J/token", "joules_per_token", "{:.4g}".format),
+        ("of the other's", "ratio_to_rival", "{:.2f} ×".format),
+    ):
+        if any(rec[key] is not None for rec in records):
+            columns[title] = ["" if rec[key] is None else shown(rec[key]) for rec in records]
+    return _table(columns, left=("test",)) if len(columns) > 2 else None
 
 
 def _ops(rec: Record) -> str:
@@ -173,7 +177,7 @@ def _ops(rec: Record) -> str:
     unit, key = ("GMAC/s", "gmacs") if is_prompt else ("GB/s", "gbps")
     columns[unit] = ["" if op[key] is None else f"{op[key]:.1f}" for op in ops]
     total = sum(op["us_per_token"] for op in ops)
-    title = f"{rec['test']}, {rec['threads']} thread{'s' if rec['threads'] > 1 else ''}: {total:.0f} µs a token in ops"
+    title = f"{rec['test']}, {_threads(rec['threads'])}: {total:.0f} µs a token in ops"
     return title + "\n\n" + _table(columns, left=("op",))
 
 
@@ -196,7 +200,11 @@ def _table(columns: dict[str, list[str]], left: Sequence[str]) -> str:
 
 
 def _rate(tps: float) -> str:
-    return f"{tps:.2f}" if tps < 100 else f"{tps:.1f}" if tps < 10000 else f"{tps:.0f}"
+    return f"{tps:.2f}" if tps < 100 else f"{tps:.1f}" if tps < 1000 else f"{tps:.0f}"
+
+
+def _threads(n: int) -> str:
+    return f"{n} thread{'s' if n > 1 else ''}"
 
 
 def _megabytes(n_bytes: int | None) -> str:

@@ -21,6 +21,12 @@ class Roofline:
     int8_gmacs: float
     """int8 multiply-adds, 10⁹ a second, by the best instruction of the context's set."""
 
+    def mean(self, other: Roofline) -> Roofline:
+        """Of two measurements, such as before and after something."""
+        return Roofline(
+            (self.bandwidth_gbps + other.bandwidth_gbps) / 2, (self.int8_gmacs + other.int8_gmacs) / 2
+        )
+
 
 def measure(ctx: Context, n_bytes: int = READ_BYTES) -> Roofline:
     """Measures both limits with the threads and the instruction set of a context, in about two seconds.

@@ -9,12 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from bitnet_cli.bench.energy import Rapl
 from bitnet_cli.bench.measurement import FfnZeros, OpTime, Result, Test
 from bitnet_cli.bench.ops import PROBE_TOKENS, measure_zeros, op_times
+from bitnet_cli.bench.rival import Rival, find_rival
+from bitnet_cli.bench.roofline import Roofline, measure
 from bitnet_cli.bench.subject import (
     EngineChoices,
     Subject,
@@ -44,6 +47,10 @@ class Schedule:
     repetitions: int = 5
     ops: bool = False
     """Also where the time goes, op by op."""
+    roofline: bool = False
+    """Also what the machine gives at most, before and after the tests."""
+    against: str | None = None
+    """Another program to alternate with: see `rival.find_rival`."""
 
     @property
     def context_length(self) -> int:
@@ -79,8 +86,9 @@ def facts_of(model: Model) -> ModelFacts:
 
 def run(
     subject: Subject, choices: EngineChoices, schedule: Schedule, say: Say
-) -> Iterator[tuple[ModelFacts, Result]]:
-    """Runs all tests for each number of threads and yields every result when it is there.
+) -> Iterator[tuple[ModelFacts, Result, Roofline | None]]:
+    """Runs all tests for each number of threads. Yields every result when it is there, or, where limits are wanted, when
+    they have been measured for the second time; limits are the mean of both.
 
     Raises:
         UsageError, FormatError, UnsupportedError: see `subject.load`.
@@ -96,19 +104,36 @@ def run(
             schedule.context_length,
             lambda done, first=stage, n=n_layers: say(first + done / n, "making random weights"),  # type: ignore[misc]
         )
-        bench = _Bench(model, choices, schedule)
+        rival = None
+        if schedule.against is not None:
+            rival = find_rival(schedule.against, _rival_model(subject), n_threads, schedule.context_length)
+        bench = _Bench(model, choices, schedule, rival)
+        before = measure(model.ctx) if schedule.roofline else None
+        waiting: list[Result] = []
         for test in schedule.tests:
             stage += 1
-            yield bench.facts, bench.measure(test, lambda done, what, first=stage: say(first + done, what))  # type: ignore[misc]
+            result = bench.measure(test, lambda done, what, first=stage: say(first + done, what))  # type: ignore[misc]
+            if before is None:
+                yield bench.facts, result, None
+            else:
+                waiting.append(result)
+        if before is not None:
+            limits = before.mean(measure(model.ctx))
+            yield from ((bench.facts, result, limits) for result in waiting)
         stage += 1
         del bench, model  # Before the next model is made: two may not fit.
+
+
+def _rival_model(subject: Subject) -> Path:
+    """The file that another program gets, unless its command names one."""
+    return subject.path if subject.path is not None else Path("no-file")
 
 
 class _Bench:
     """A model in memory and a session on it, ready for any test."""
 
-    def __init__(self, model: Model, choices: EngineChoices, schedule: Schedule) -> None:
-        self.model, self.choices, self.schedule = model, choices, schedule
+    def __init__(self, model: Model, choices: EngineChoices, schedule: Schedule, rival: Rival | None) -> None:
+        self.model, self.choices, self.schedule, self.rival = model, choices, schedule, rival
         self.facts = facts_of(model)
         self.context_length = max(schedule.context_length, PROBE_TOKENS)
         self.session: Session = session_for(
@@ -122,15 +147,20 @@ class _Bench:
 
     def measure(self, test: Test, say: Say) -> Result:
         """Warms up and measures one test."""
+        if len(self.session.ids) < test.depth:
+            say(0, f"{test.name}: filling the context")
         self._fill(test.depth)
         warm_up = min(self.choices.batch, test.n_prompt) if test.is_prompt else WARM_UP_TOKENS
         self._run(test, min(warm_up, test.n_tokens))
         self.session.plan.times_ns(reset=True)
-        samples, total, energy = [], self.schedule.repetitions, Rapl.start()
+        samples, rival_tps, total, energy = [], [], self.schedule.repetitions, Rapl.start()
         for i in range(total):
             say(i / total, f"{test.name}, {_threads(self.model.ctx.n_threads)}")
             samples.append(self._run(test, test.n_tokens))
-        joules = energy.joules() if energy is not None else None
+            if self.rival is not None:
+                rival_tps.append(self.rival.tokens_per_second(test.n_prompt, test.n_gen, test.depth))
+        # The counters cannot tell our runs from the other program's.
+        joules = energy.joules() if energy is not None and self.rival is None else None
         n_bytes = self.facts.weight_bytes + self._cache_bytes(test)
         skips = skips_zeros(self.model, self.choices) and not test.is_prompt
         skipped = self.zeros if skips else None
@@ -150,6 +180,7 @@ class _Bench:
             + (0 if test.is_prompt else self.model.head.rows * self.model.head.cols),
             ops=self._ops(test, skipped) if self.schedule.ops else (),
             joules_per_token=None if joules is None else joules / (test.n_tokens * total),
+            rival_tps=tuple(rival_tps),
         )
 
     def _fill(self, depth: int) -> None:
@@ -173,8 +204,7 @@ class _Bench:
 
     def _cache_bytes(self, test: Test) -> int:
         """What attention reads of the cache for a token in the middle of the test."""
-        per_position = self.session.kv_bytes / self.session.context_length
-        return round(per_position * (test.depth + (test.n_tokens + 1) / 2))
+        return round(self.session.kv_bytes_per_position * (test.depth + (test.n_tokens + 1) / 2))
 
     def _ops(self, test: Test, skipped: FfnZeros | None) -> tuple[OpTime, ...]:
         times = self.session.plan.times_ns()

@@ -80,7 +80,7 @@ def _metadata(weights: RandomWeights) -> list[Pair]:
     s, key = weights.shape, weights.arch.key
     pairs: list[Pair] = [
         ("general.architecture", "string", weights.arch.name),
-        ("general.name", "string", s.name),
+        ("general.name", "string", f"{s.name} (random weights)"),
         (key("vocab_size"), "u32", s.vocab_size),
         (key("context_length"), "u32", s.context_length),
         (key("embedding_length"), "u32", s.dim),

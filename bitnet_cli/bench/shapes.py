@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from bitnet_cli.arch import arch_for
 from bitnet_cli.engine.model import ModelConfig
 from bitnet_cli.errors import UsageError
@@ -43,7 +45,7 @@ class Shape:
             n_rot=self.head_dim,
             vocab_size=self.vocab_size,
             context_length=max(self.context_length, context_length or 0),
-            rms_eps=self.rms_eps,
+            rms_eps=float(np.float32(self.rms_eps)),  # as a file would hold it
             rope_theta=self.rope_theta,
         )
 

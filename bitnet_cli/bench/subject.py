@@ -9,12 +9,13 @@ from pathlib import Path
 from bitnet_cli.bench.synthetic import RandomWeights, build
 from bitnet_cli.engine.model import Model
 from bitnet_cli.engine.options import EngineOptions
-from bitnet_cli.engine.session import Session
+from bitnet_cli.engine.session import MAX_BATCH, Session
 from bitnet_cli.errors import UsageError
 from bitnet_cli.formats.gguf_reader import GGUFReader
 from bitnet_cli.formats.gguf_types import GGMLType
 from bitnet_cli.native import Context
 from bitnet_cli.text.repairs import repair
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -30,7 +31,8 @@ class EngineChoices:
 
     isa: str | None = None
     engine: EngineOptions = field(default_factory=EngineOptions)
-    batch: int = 256
+    batch: int = MAX_BATCH
+    """Tokens of a prompt that are evaluated together, at most."""
     kv_type: str = "f16"
 
 

@@ -204,7 +204,9 @@ def build(
     s, layers = weights.shape, []
     kernel = options.kernel
     if kernel == "auto":
-        kernel = kernel_for(ctx, s.n_layers * sum(rows * cols for rows, cols in weights.matrix_sizes().values()))
+        kernel = kernel_for(
+            ctx, s.n_layers * sum(rows * cols for rows, cols in weights.matrix_sizes().values())
+        )
     layouts = layouts_for(kernel, weights.arch.hidden_act, options.skip_zeros)
     stored = weights.embedding()
     head = DenseMatrix(ctx, weights.embed_type_id, stored, s.vocab_size, s.dim)

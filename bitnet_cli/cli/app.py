@@ -12,6 +12,7 @@ from bitnet_cli import __version__
 from bitnet_cli.cli.commands.bench import bench
 from bitnet_cli.cli.commands.convert import convert
 from bitnet_cli.cli.commands.inspect import inspect
+from bitnet_cli.cli.commands.perplexity import perplexity
 from bitnet_cli.cli.commands.run import run
 from bitnet_cli.cli.explain import explain
 from bitnet_cli.cli.output import out
@@ -33,6 +34,7 @@ app.command()(run)
 app.command()(convert)
 app.command()(inspect)
 app.command()(bench)
+app.command()(perplexity)
 
 
 def _version(value: bool) -> None:

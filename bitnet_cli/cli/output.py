@@ -148,7 +148,8 @@ def _bar(unit: str) -> RichProgress:
         [DownloadColumn(), TransferSpeedColumn()] if unit == "B" else [MofNCompleteColumn(), TextColumn(unit)]
     )
     columns = [TextColumn("{task.description}"), BarColumn(bar_width=None), *amount, TimeRemainingColumn()]
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    # Left to itself, rich would send what is printed to stdout meanwhile to this console, too.
+    return Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
 
 
 def _talk(line: str) -> None:

@@ -104,9 +104,9 @@ class Session:
         return logits
 
     @property
-    def kv_bytes(self) -> int:
-        """Bytes of the cache when it is full."""
-        return self._kv.n_bytes
+    def kv_bytes_per_position(self) -> float:
+        """Bytes of the cache that a position takes in all layers."""
+        return self._kv.bytes_per_position
 
     def play(self, tokens: np.ndarray, first: int, end: int) -> None:
         """Plays ops `first`..`end`-1 of the plan for tokens (int32 [n]) at the current position, which stays."""

@@ -269,6 +269,11 @@ class KVCache:
         self.kv_type = kv_type
         self.n_bytes = int(lib.bn_kv_bytes(out[0]))
 
+    @property
+    def bytes_per_position(self) -> float:
+        """Positions come in blocks of 16."""
+        return self.n_bytes / (-(-self.n_ctx // 16) * 16)
+
 
 class Plan:
     """A list of ops over buffers, played by the C library in one call.

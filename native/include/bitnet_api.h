@@ -102,7 +102,8 @@ typedef struct bn_kv bn_kv;
 
 typedef enum { BN_KV_F32 = 0, BN_KV_F16 = 1, BN_KV_I8 = 2 } bn_kv_type;
 
-bn_status bn_kv_create(bn_kv_type type, size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t n_ctx, bn_kv **out);
+bn_status bn_kv_create(bn_kv_type type, size_t n_layers, size_t n_kv_heads, size_t head_dim, size_t n_ctx,
+                       bn_kv **out);
 void bn_kv_free(bn_kv *kv);                 /* NULL is allowed */
 size_t bn_kv_bytes(const bn_kv *kv);        /* address space reserved; pages are taken as positions are written */
 

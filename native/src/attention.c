@@ -1,8 +1,8 @@
 /* attention.c: keys and values into the cache, and causal attention over it with grouped heads.
  *
- * A block is all query heads that share a key head, for some tokens: its rows meet each key and value together. Blocks go to
- * threads whole. A few tokens far from the start have too few blocks for that: then all threads score positions,
- * softmax rows and weigh dimensions together. Either way each score is one sum over the dimensions and each result one
+ * A block is all query heads that share a key head, for some tokens: its rows meet each key and value together. Blocks go
+ * to threads whole. A few tokens far from the start have too few blocks for that: then all threads score positions,
+ * soften rows and weigh dimensions together. Either way each score is one sum over the dimensions and each result one
  * sum over the positions, both in ascending order: a token computed in a batch adds as a token computed alone. */
 #include "plan.h"
 
@@ -182,8 +182,8 @@ static block shared_block(const bn_run *run, size_t kv_head, size_t group, size_
 {
     size_t rows = group * run->n_tokens;
     float *sums = run->plan->scores + run->kv->n_kv_heads * rows * stride;
-    return (block){.kv_head = kv_head, .group = group, .n_tokens = run->n_tokens,
-                   .scores = run->plan->scores + kv_head * rows * stride, .stride = stride, .sums = sums + kv_head * rows};
+    return (block){.kv_head = kv_head, .group = group, .n_tokens = run->n_tokens, .stride = stride,
+                   .scores = run->plan->scores + kv_head * rows * stride, .sums = sums + kv_head * rows};
 }
 
 /* All threads together: scores, weights, values, with a barrier between. */

@@ -159,9 +159,12 @@ static const row rows[] = {
     ROW(gemv_bf16_f32, (uint64_t)HEAD_ROWS * WIDTH, {BYTES, HEAD_ROWS * WIDTH * 2}, {FLOATS, WIDTH},
         {ROOM, HEAD_ROWS * 4})
     ROW(quant_i16, 0, {FLOATS, WIDTH}, {ROOM, WIDTH * 2}, {ROOM, WIDTH * 2}, {ROOM, WIDTH / 16 * 4}, {ROOM, 4})
-    ROW(gemm_q8_0_i16, (uint64_t)HEAD_ROWS * WIDTH, {BYTES, HEAD_TILES * Q8_0_TILE}, {ACTS, WIDTH}, {ROOM, HEAD_ROWS * 4})
-    ROW(gemm_q6_k_i16, (uint64_t)HEAD_ROWS * WIDTH, {BYTES, HEAD_TILES * Q6_K_TILE}, {ACTS, WIDTH}, {ROOM, HEAD_ROWS * 4})
-    ROW(gemm_q4_0_i16, (uint64_t)HEAD_ROWS * WIDTH, {BYTES, HEAD_TILES * Q4_0_TILE}, {ACTS, WIDTH}, {ROOM, HEAD_ROWS * 4})
+    ROW(gemm_q8_0_i16, (uint64_t)HEAD_ROWS * WIDTH, {BYTES, HEAD_TILES * Q8_0_TILE}, {ACTS, WIDTH},
+        {ROOM, HEAD_ROWS * 4})
+    ROW(gemm_q6_k_i16, (uint64_t)HEAD_ROWS * WIDTH, {BYTES, HEAD_TILES * Q6_K_TILE}, {ACTS, WIDTH},
+        {ROOM, HEAD_ROWS * 4})
+    ROW(gemm_q4_0_i16, (uint64_t)HEAD_ROWS * WIDTH, {BYTES, HEAD_TILES * Q4_0_TILE}, {ACTS, WIDTH},
+        {ROOM, HEAD_ROWS * 4})
     ROW(probe_read, 0, {BYTES, (size_t)READ_LINES * 64})
     ROW(probe_int8, (uint64_t)PROBE_STEPS * BN_PROBE_PRODUCTS, {CODES, 64}, {INT8, 64})
 };

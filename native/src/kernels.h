@@ -2,8 +2,9 @@
  *
  * The scalar file of an operation is its specification: every other implementation returns the same bits, for integers
  * and for floats. What makes that possible for floats:
- *   - a sum, unless its contract says otherwise, runs over 16 virtual lanes: element i is added to lane i % 16, in ascending order of i, the last
- *     group padded with +0; then lanes l and l+8 are added, then l and l+4, l+2, l+1 (see lanes.h);
+ *   - a sum runs over 16 virtual lanes: element i is added to lane i % 16, in ascending order of i, the last
+ *     group padded with +0; then lanes l and l+8 are added, then l and l+4, l+2, l+1 (see lanes.h); or, where a
+ *     contract says so, it is one plain sum in ascending order, with others beside it in the vector;
  *   - multiply and add stay two operations (-ffp-contract=off, no fma intrinsic);
  *   - exp is our polynomial, in the same order of operations; sqrt and division are IEEE;
  *   - comparisons that pick a value are written so that a NaN takes the same side everywhere.

@@ -3,8 +3,8 @@
  *   keys    [layer][kv_head][pos / 16][head_dim][pos % 16]
  *   values  [layer][kv_head][d / 16][pos][d % 16]
  *
- * So a vector of keys is the same dimension of 16 positions, and a vector of values 16 dimensions of one position; both are
- * what the kernels slabs_* take. n_ctx is padded to whole blocks of positions, head_dim of the values to whole slabs.
+ * So a vector of keys is the same dimension of 16 positions, and a vector of values 16 dimensions of one position; both
+ * are what the kernels slabs_* take. n_ctx is padded to whole blocks of positions, head_dim of the values to whole slabs.
  * Int8 values count times a scale: scales [layer][kv_head][pos]. */
 #ifndef BN_KV_H
 #define BN_KV_H

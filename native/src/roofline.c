@@ -1,7 +1,7 @@
 /* roofline.c: what this machine gives at most: bytes that all threads read per second, products that they multiply.
  *
  * The probes are kernels of the table, so a context measures what its ISA can reach. Work is handed out in small pieces,
- * because one core may be slower than another; the best of several passes counts, because a disturbance only ever takes. */
+ * because one core may be slower than another; the best of several passes counts: disturbances only take. */
 #include <string.h>
 
 #include "ctx.h"

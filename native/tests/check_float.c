@@ -117,7 +117,8 @@ static void check_exp_accuracy(void)
 /* scales: bit 0, keys have scales; bit 1, values have. */
 static void check_one_softmax(const target *t, const float *x0, size_t n, float scale, int scales, check_place place)
 {
-    float *expected = scratch_get(&expected_out, n * sizeof *expected), *scale0 = scratch_get(&master_b, n * sizeof *x0);
+    float *expected = scratch_get(&expected_out, n * sizeof *expected);
+    float *scale0 = scratch_get(&master_b, n * sizeof *scale0);
     fill_floats(scale0, n, check_below(4) ? FLOATS_UNIFORM : FLOATS_WIDE);
     float *k_scale = scales & 1 ? check_copy(&guard_a, scale0, n * sizeof *scale0, sizeof *scale0, place) : NULL;
     float *v_scale = scales & 2 ? check_copy(&guard_b, scale0, n * sizeof *scale0, sizeof *scale0, place) : NULL;

@@ -229,14 +229,17 @@ static void check_caches(void)
 {
     bn_kv *kv;
     check_case("KV cache arguments");
-    check(bn_kv_create(BN_KV_F16, 2, 3, 16, 96, &kv) == BN_OK && bn_kv_bytes(kv) == 2 * 2 * 3 * 16 * 96 * 2, "two sides of f16");
+    check(bn_kv_create(BN_KV_F16, 2, 3, 16, 96, &kv) == BN_OK && bn_kv_bytes(kv) == 2 * 2 * 3 * 16 * 96 * 2,
+          "two sides of f16");
     bn_kv_free(kv);
-    check(bn_kv_create(BN_KV_F32, 2, 3, 16, 96, &kv) == BN_OK && bn_kv_bytes(kv) == 2 * 2 * 3 * 16 * 96 * 4, "of float32");
+    check(bn_kv_create(BN_KV_F32, 2, 3, 16, 96, &kv) == BN_OK && bn_kv_bytes(kv) == 2 * 2 * 3 * 16 * 96 * 4,
+          "of float32");
     bn_kv_free(kv);
     check(bn_kv_create(BN_KV_I8, 2, 3, 16, 96, &kv) == BN_OK && bn_kv_bytes(kv) == 2 * 2 * 3 * (16 + 4) * 96,
           "of int8, with a scale per position");
     bn_kv_free(kv);
-    check(bn_kv_create(BN_KV_F16, 1, 1, 20, 100, &kv) == BN_OK && bn_kv_bytes(kv) == (20 + 32) * 112 * 2, "whole slabs");
+    check(bn_kv_create(BN_KV_F16, 1, 1, 20, 100, &kv) == BN_OK && bn_kv_bytes(kv) == (20 + 32) * 112 * 2,
+          "whole slabs");
     bn_kv_free(kv);
     check(bn_kv_create((bn_kv_type)3, 2, 3, 16, 96, &kv) == BN_ERR_ARG, "an unknown type");
     check(bn_kv_create((bn_kv_type)-1, 2, 3, 16, 96, &kv) == BN_ERR_ARG, "a negative type");
@@ -288,5 +291,6 @@ int main(int argc, char **argv)
     check_heads(quick);
     check_models(quick);
     check_plan_arguments(quick);
+    check_far();
     return check_end();
 }

@@ -8,6 +8,8 @@ void check_models(int quick);
 void check_matmuls(int quick);
 /* Logits of one head against the dot products of its rows as floats. */
 void check_heads(int quick);
+/* Attention far from the start: the same results from every number of threads and split of the tokens. */
+void check_far(void);
 /* Wrong plans and wrong runs are refused; whatever is not refused runs without harm. */
 void check_plan_arguments(int quick);
 

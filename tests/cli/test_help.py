@@ -14,6 +14,8 @@ COMMANDS = {
     "bitnet_run": ["run", "--help"],
     "bitnet_convert": ["convert", "--help"],
     "bitnet_inspect": ["inspect", "--help"],
+    "bitnet_perplexity": ["perplexity", "--help"],
+    "bitnet_bench": ["bench", "--help"],
 }
 
 

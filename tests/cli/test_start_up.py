@@ -22,7 +22,14 @@ HEAVY = [
     "_cffi_backend",
     "bitnet_cli.native._bitnet",
 ]
-COMMANDS = [["--help"], ["--version"], ["run", "--help"], ["convert", "--help"], ["inspect", "--help"]]
+COMMANDS = [
+    ["--help"],
+    ["--version"],
+    ["run", "--help"],
+    ["convert", "--help"],
+    ["inspect", "--help"],
+    ["bench", "--help"],
+]
 
 PROBE = """
 import json, sys

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bitnet_cli.cli.bench_arguments import counts, percent, subject_of
 from bitnet_cli.cli.options import IsaOpt, KernelOpt, KvTypeOpt, ModelOpt
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import UsageError
@@ -14,8 +15,6 @@ from bitnet_cli.errors import UsageError
 if TYPE_CHECKING:
     from bitnet_cli.bench.report import Record
     from bitnet_cli.bench.subject import Subject
-
-MAX_TOKENS = 1 << 20
 
 
 def bench(
@@ -31,7 +30,11 @@ def bench(
     ] = None,
     embed_type: Annotated[
         str | None,
-        typer.Option("--embed-type", metavar="TYPE", help="Head of a random model: f16, q8_0, q6_k, q4_0."),
+        typer.Option(
+            "--embed-type",
+            metavar="TYPE",
+            help="Head of a random model: f16, q8_0, q6_k, q4_0. Default: q6_k.",
+        ),
     ] = None,
     ffn_zeros: Annotated[
         float | None,
@@ -65,7 +68,21 @@ def bench(
     kernel: KernelOpt = None,
     kv_type: KvTypeOpt = None,
     dense: Annotated[bool, typer.Option("--dense", help="Skip no zeros: read every weight.")] = False,
+    roofline: Annotated[
+        bool, typer.Option("--roofline", help="Measure the machine's limits too; show shares of them.")
+    ] = False,
     ops: Annotated[bool, typer.Option("--ops", help="Show where the time goes, op by op.")] = False,
+    kernels: Annotated[
+        bool, typer.Option("--kernels", help="Time every kernel alone instead of a model.")
+    ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="COMMAND",
+            help="Alternate with a program that prints llama-bench's JSON, or with llama-cpp (llama-cpp-python).",
+        ),
+    ] = None,
     output: Annotated[
         Literal["md", "json", "jsonl", "csv"], typer.Option("-o", "--output", help="Format of the results.")
     ] = "md",
@@ -99,12 +116,15 @@ def bench(
     from bitnet_cli.engine.options import EngineOptions
     from bitnet_cli.native import physical_cores
 
-    subject = _subject(model, shape, embed_type, ffn_zeros, save)
-    tests = cross(_counts("-p", n_prompt, 0), _counts("-n", n_gen, 0), _counts("-d", n_depth, 0))
-    n_threads = _counts("-t", threads, 1, 256) if threads is not None else (min(physical_cores(), 256),)
+    if kernels:
+        _time_kernels(output)
+        return
+    subject = subject_of(model, shape, embed_type, ffn_zeros, save)
+    tests = cross(counts("-p", n_prompt, 0), counts("-n", n_gen, 0), counts("-d", n_depth, 0))
+    n_threads = counts("-t", threads, 1, 256) if threads is not None else (min(physical_cores(), 256),)
     engine = EngineOptions(kernel or "auto", skip_zeros=not dense)
     choices = EngineChoices(isa, engine, batch, kv_type or "f16")
-    limit = _percent(max_regression)
+    limit = percent(max_regression)
     if max_regression is not None and baseline is None:
         raise UsageError("`--max-regression` needs a `--baseline`", hint="`--baseline FILE.json`")
     before = read_baseline(baseline) if baseline is not None else []
@@ -115,10 +135,10 @@ def bench(
             return
         raise UsageError("there is nothing to measure", hint="give `-p` or `-n` a number above 0")
     host, records = this_host(), []
-    schedule = Schedule(tests, n_threads, repetitions, ops)
+    schedule = Schedule(tests, n_threads, repetitions, ops, roofline, against)
     with out.progress("bench", schedule.n_stages, "stages") as bar:
-        for facts, result in run(subject, choices, schedule, bar.update):
-            records.append(record(subject, facts, result, host))
+        for facts, result, limits in run(subject, choices, schedule, bar.update):
+            records.append(record(subject, facts, result, host, limits))
             if output == "jsonl":
                 out.data(json_line(records[-1]))
     if output == "json":
@@ -129,23 +149,22 @@ def bench(
         _judge(records, before, baseline, limit)
 
 
-def _subject(
-    model: Path | None, shape: str | None, embed_type: str | None, ffn_zeros: float | None, save: Path | None
-) -> Subject:
-    from bitnet_cli.bench.shapes import shape_named
-    from bitnet_cli.bench.subject import Subject
-    from bitnet_cli.bench.synthetic import RandomWeights
+def _time_kernels(output: str) -> None:
+    from bitnet_cli.bench.kernels import COLUMNS, as_json, table, time_kernels
+    from bitnet_cli.bench.report import csv_text, json_line
+    from bitnet_cli.native.timing import kernel_count
 
-    if shape is not None:
-        if model is not None:
-            raise UsageError("give a model with `-m` or `--shape`, not both", hint="leave one of them out")
-        return Subject(None, RandomWeights(shape_named(shape), embed_type, ffn_zeros))
-    for name, value in (("--embed-type", embed_type), ("--ffn-zeros", ffn_zeros), ("--save", save)):
-        if value is not None:
-            raise UsageError(f"`{name}` is for random models", hint="such as `--shape bitnet-2b-4t`")
-    from bitnet_cli.library import BUILTIN_MODEL
-
-    return Subject(model if model is not None else BUILTIN_MODEL)
+    with out.progress("kernels", kernel_count(), "kernels") as bar:
+        times = time_kernels(progress=lambda done, _: bar.update(done))
+    if output == "md":
+        out.table("", COLUMNS, table(times))
+    elif output == "json":
+        out.json(as_json(times))
+    elif output == "csv":
+        out.data(csv_text(as_json(times)))
+    else:
+        for rec in as_json(times):
+            out.data(json_line(rec))
 
 
 def _save(subject: Subject, path: Path) -> None:
@@ -155,30 +174,6 @@ def _save(subject: Subject, path: Path) -> None:
     with out.progress(f"writing {path.name}", subject.weights.shape.n_layers, "layers") as bar:
         n_bytes = save(subject.weights, path, bar.update)
     out.note(f"wrote {path}, {n_bytes / 1e6:.0f} MB of random weights")
-
-
-def _counts(option: str, text: str, low: int, high: int = MAX_TOKENS) -> tuple[int, ...]:
-    """The numbers of a list such as `1,2`."""
-    counts = []
-    for word in text.split(","):
-        if not word.strip().isascii() or not word.strip().isdigit() or not low <= int(word) <= high:
-            raise UsageError(
-                f"`{option}` takes whole numbers from {low} to {high}, not `{word}`",
-                hint=f"one or several, such as `{option} {max(low, 1)},{2 * max(low, 1)}`",
-            )
-        counts.append(int(word))
-    return tuple(counts)
-
-
-def _percent(text: str | None) -> float:
-    """A share, 0..1, from percent such as `5%` or `5`."""
-    try:
-        percent = float((text if text is not None else "5%").removesuffix("%"))
-    except ValueError:
-        percent = -1.0
-    if not 0 <= percent < 100:
-        raise UsageError(f"`--max-regression` takes 0 to 100 percent, not `{text}`", hint="such as `5%`")
-    return percent / 100
 
 
 def _judge(records: list[Record], before: list[Record], path: Path, limit: float) -> None:

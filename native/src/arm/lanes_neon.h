@@ -59,6 +59,23 @@ ALWAYS_INLINE bn_group bn_group_from_f16(const uint16_t *h)
                        vcvt_high_f32_f16(b)}};
 }
 
+/* 16 values of int8. */
+ALWAYS_INLINE bn_group bn_group_from_i8(const int8_t *q)
+{
+    int8x16_t all = vld1q_s8(q);
+    int16x8_t low = vmovl_s8(vget_low_s8(all)), high = vmovl_high_s8(all);
+    return (bn_group){{vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_high_s16(low)),
+                       vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_high_s16(high))}};
+}
+
+ALWAYS_INLINE bn_group bn_group_mul(bn_group a, bn_group b)
+{
+    UNROLL
+    for (size_t i = 0; i < 4; i++)
+        a.v[i] = vmulq_f32(a.v[i], b.v[i]);
+    return a;
+}
+
 /* lanes + a * b */
 ALWAYS_INLINE bn_group bn_group_add_product(bn_group lanes, bn_group a, bn_group b)
 {

@@ -1,7 +1,7 @@
 /* probe_neon.c: how fast memory is read and int8 numbers are multiplied with Armv8.0.
  *
- * Leans on 16-byte loads and on SMLAL and SMLAL2 (8 products each, added to int16 lanes): the ternary kernels, too, widen
- * to int32 only now and then. */
+ * Leans on 16-byte loads and on SMLAL and SMLAL2 (8 products each, added to int16 lanes): the ternary kernels, too,
+ * widen to int32 only now and then. */
 #include <arm_neon.h>
 
 #include "../kernels.h"
@@ -9,9 +9,10 @@
 
 enum { PARTS = 4, PART_BYTES = 16, CHAINS = 4, REPEATS = BN_PROBE_PRODUCTS / 64 / CHAINS };
 
-/* BOUND: codes are 0..2, so a product is at least 2 * -128 = -256; a lane takes REPEATS * PARTS of them per step. */
-enum { FOLD_STEPS = 8 };
-_Static_assert(FOLD_STEPS * REPEATS * PARTS * 2 * -128 >= INT16_MIN, "sums between two foldings fit int16");
+/* BOUND: codes are 0..2, so a product is at least 2 * -128 = -256; a lane takes two of them for each of REPEATS * PARTS
+ * registers per step. */
+enum { FOLD_STEPS = 4 };
+_Static_assert(FOLD_STEPS * REPEATS * PARTS * 2 * 2 * -128 >= INT16_MIN, "sums between two foldings fit int16");
 
 uint64_t bn_probe_read__neon(const uint8_t *data, size_t n_lines)
 {

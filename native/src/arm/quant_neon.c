@@ -95,3 +95,34 @@ void bn_descale_f32__neon(const int32_t *sums, size_t n, int32_t q_sum, float s,
         y[i] = add ? y[i] + v : v;
     }
 }
+
+/* 1 if no value is an infinity or a NaN: only those are not zero when taken from themselves. */
+static int all_finite(const float *x, size_t n)
+{
+    uint32x4_t finite = vdupq_n_u32(UINT32_MAX);
+    for (size_t i = 0; i < n; i += 4) {
+        float32x4_t v = vld1q_f32(x + i);
+        finite = vandq_u32(finite, vceqzq_f32(vsubq_f32(v, v)));
+    }
+    return vminvq_u32(finite) != 0;
+}
+
+void bn_quant_i16__neon(const float *h, size_t n, size_t group_cols, int32_t bias, int16_t *x, int8_t *digits,
+                        int32_t *offset, float *s)
+{
+    int finite = all_finite(h, n);
+    float scale = finite ? 32512.0f / absmax(h, n, 1e-30f) : NAN;
+    for (size_t i = 0; i < n; offset++) {
+        int32x4_t total = vdupq_n_s32(0);
+        for (size_t end = i + group_cols; i < end; i += 4) {
+            int32x4_t value = finite ? vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(h + i), scale)) : vdupq_n_s32(0);
+            /* The rounding shift gives (value + 128) >> 8; what is left is the lowest byte. */
+            int16x4_t whole = vmovn_s32(value), high = vmovn_s32(vrshrq_n_s32(value, 8));
+            total = vaddq_s32(total, value);
+            vst1_s16(x + i, whole);
+            vst1_s8(digits + 2 * i, vmovn_s16(vcombine_s16(high, whole)));
+        }
+        *offset = -bias * vaddvq_s32(total);
+    }
+    *s = scale;
+}

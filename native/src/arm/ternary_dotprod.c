@@ -1,13 +1,8 @@
 /* ternary_dotprod.c: ternary matrix times int8 activations with the dot product of Armv8.2.
  *
- * Leans on SDOT by element (16 products int8 x int8, four of them added to each int32 lane; the second operand is one
- * 32-bit lane of a register): a 16-byte load holds the activations of a whole block, and lane f of it meets field f.
- * In gemv a block of one tile, 256 weights, takes 40 instructions (gcc 12), 16 of them SDOT and 16 the unpacking; gemm
- * unpacks once for all tokens and takes 92 for 1024 products, 64 of them SDOT. */
-#include <arm_neon.h>
-
-#include "../kernels.h"
-#include "../unroll.h"
+ * Leans on SDOT (16 products int8 x int8, four of them added to each int32 lane), by element in t2 and gemm: a 16-byte
+ * load holds the activations of a whole block, and lane f of it meets field f. */
+#include "ternary_neon.h"
 
 /* gemv leaves fields 1 and 2 where they are in the byte, as codes 0, 4, 8 and 0, 16, 32, and shifts their sums at the
  * end: two instructions less per 16 bytes. Field 3 would be 0, 64, 128, which does not fit int8: it is shifted down.
@@ -16,25 +11,47 @@
 enum { FOLD_BLOCKS = 1 << 16 };
 _Static_assert((int64_t)FOLD_BLOCKS * 4 * 32 * -128 >= INT32_MIN, "sums of field 2 fit int32");
 
-/* gemm unpacks PANEL_BLOCKS blocks of a tile at a time, 16 KiB, so that they stay in the L1 cache for all tokens. */
-enum { PANEL_BLOCKS = 64, PANEL_BLOCK_BYTES = 256, TOKENS = 4 };
-
 /* Sums of four rows over at most FOLD_BLOCKS blocks: fields 0 and 3, four times field 1, sixteen times field 2. */
 typedef struct {
     int32x4_t field0_3, field1, field2;
 } row_sums;
 
+ALWAYS_INLINE int32x4_t joined(row_sums acc)
+{
+    return vaddq_s32(vaddq_s32(acc.field0_3, vshrq_n_s32(acc.field1, 2)), vshrq_n_s32(acc.field2, 4));
+}
+
+/* The fields of 16 bytes where row_sums wants them: fields 0 and 3 as they are, 1 and 2 four and sixteen times. */
+ALWAYS_INLINE void split(uint8x16_t w, int8x16_t codes[4])
+{
+    codes[0] = vreinterpretq_s8_u8(vandq_u8(w, vdupq_n_u8(0x03)));
+    codes[1] = vreinterpretq_s8_u8(vandq_u8(w, vdupq_n_u8(0x0c)));
+    codes[2] = vreinterpretq_s8_u8(vandq_u8(w, vdupq_n_u8(0x30)));
+    codes[3] = vreinterpretq_s8_u8(vshrq_n_u8(w, 6));
+}
+
+/* ---- One token ---- */
+
 /* Adds one block of four rows. */
 ALWAYS_INLINE void add_rows(row_sums *acc, uint8x16_t w, int8x16_t q)
 {
-    int8x16_t c0 = vreinterpretq_s8_u8(vandq_u8(w, vdupq_n_u8(0x03)));
-    int8x16_t c1 = vreinterpretq_s8_u8(vandq_u8(w, vdupq_n_u8(0x0c)));
-    int8x16_t c2 = vreinterpretq_s8_u8(vandq_u8(w, vdupq_n_u8(0x30)));
-    int8x16_t c3 = vreinterpretq_s8_u8(vshrq_n_u8(w, 6));
-    acc->field0_3 = vdotq_laneq_s32(acc->field0_3, c0, q, 0);
-    acc->field1 = vdotq_laneq_s32(acc->field1, c1, q, 1);
-    acc->field2 = vdotq_laneq_s32(acc->field2, c2, q, 2);
-    acc->field0_3 = vdotq_laneq_s32(acc->field0_3, c3, q, 3);
+    int8x16_t codes[4];
+    split(w, codes);
+    acc->field0_3 = vdotq_laneq_s32(acc->field0_3, codes[0], q, 0);
+    acc->field1 = vdotq_laneq_s32(acc->field1, codes[1], q, 1);
+    acc->field2 = vdotq_laneq_s32(acc->field2, codes[2], q, 2);
+    acc->field0_3 = vdotq_laneq_s32(acc->field0_3, codes[3], q, 3);
+}
+
+/* Adds codes . values[f] for each field f of 16 bytes. */
+ALWAYS_INLINE void add_fields(row_sums *acc, uint8x16_t w, const int8x16_t values[4])
+{
+    int8x16_t codes[4];
+    split(w, codes);
+    acc->field0_3 = vdotq_s32(acc->field0_3, codes[0], values[0]);
+    acc->field1 = vdotq_s32(acc->field1, codes[1], values[1]);
+    acc->field2 = vdotq_s32(acc->field2, codes[2], values[2]);
+    acc->field0_3 = vdotq_s32(acc->field0_3, codes[3], values[3]);
 }
 
 /* sums[16] (+)= at most FOLD_BLOCKS blocks of one tile @ q */
@@ -51,11 +68,8 @@ static void tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q, int 
             add_rows(&acc[k], vld1q_u8(tile + 16 * k), all);
     }
     UNROLL
-    for (size_t k = 0; k < 4; k++) {
-        int32x4_t sum = vaddq_s32(acc[k].field0_3, vshrq_n_s32(acc[k].field1, 2));
-        sum = vaddq_s32(sum, vshrq_n_s32(acc[k].field2, 4));
-        vst1q_s32(sums + 4 * k, add ? vaddq_s32(vld1q_s32(sums + 4 * k), sum) : sum);
-    }
+    for (size_t k = 0; k < 4; k++)
+        bn_put(sums + 4 * k, joined(acc[k]), add);
 }
 
 void bn_gemv_t2_i8__dotprod(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const int8_t *q, int32_t *sums)
@@ -71,48 +85,107 @@ void bn_gemv_t2_i8__dotprod(const uint8_t *tiles, size_t n_tiles, size_t n_block
     }
 }
 
-/* panel[block][field][16 rows][4]: the codes of a field one to a byte. */
-static void unpack_blocks(const uint8_t *blocks, size_t n_blocks, uint8_t *panel)
+/* BOUND: a lane takes 16 products of field 2 per group, at least 16 * 32 * -128 = -2^16, and there are at most 2^14
+ * groups: -2^30. Fields 0 and 3 are less. */
+_Static_assert((int64_t)(1 << 14) * 16 * 32 * -128 >= INT32_MIN, "sums of field 2 of a row fit int32");
+
+ALWAYS_INLINE int32x4_t rows_dot(const uint8_t *const row[ROWS], size_t n_groups, const int8_t *q)
 {
-    uint8x16_t mask = vdupq_n_u8(3);
-    for (size_t block = 0; block < n_blocks; block++)
+    row_sums acc[ROWS];
+    UNROLL
+    for (size_t r = 0; r < ROWS; r++)
+        acc[r].field0_3 = acc[r].field1 = acc[r].field2 = vdupq_n_s32(0);
+    for (size_t group = 0; group < n_groups; group++, q += BN_GROUP_COLS)
         UNROLL
-        for (size_t k = 0; k < 4; k++) {
-            uint8_t *out = panel + block * PANEL_BLOCK_BYTES + 16 * k;
-            uint8x16_t w = vld1q_u8(blocks + block * BN_BLOCK_BYTES + 16 * k);
-            vst1q_u8(out, vandq_u8(w, mask));
-            vst1q_u8(out + 64, vandq_u8(vshrq_n_u8(w, 2), mask));
-            vst1q_u8(out + 128, vandq_u8(vshrq_n_u8(w, 4), mask));
-            vst1q_u8(out + 192, vshrq_n_u8(w, 6));
+        for (size_t p = 0; p < 64; p += 16) {
+            int8x16_t values[4];
+            UNROLL
+            for (size_t f = 0; f < 4; f++)
+                values[f] = vld1q_s8(q + 64 * f + p);
+            UNROLL
+            for (size_t r = 0; r < ROWS; r++)
+                add_fields(&acc[r], vld1q_u8(row[r] + group * 64 + p), values);
         }
+    return vpaddq_s32(vpaddq_s32(joined(acc[0]), joined(acc[1])), vpaddq_s32(joined(acc[2]), joined(acc[3])));
 }
+
+BN_GEMV_R2(dotprod)
+
+/* Interleaves four vectors byte by byte: lane j of out[m] holds byte 4*m + j of each of them. */
+ALWAYS_INLINE void interleave(const uint8x16_t col[4], uint8x16_t out[4])
+{
+    uint16x8_t low01 = vreinterpretq_u16_u8(vzip1q_u8(col[0], col[1]));
+    uint16x8_t high01 = vreinterpretq_u16_u8(vzip2q_u8(col[0], col[1]));
+    uint16x8_t low23 = vreinterpretq_u16_u8(vzip1q_u8(col[2], col[3]));
+    uint16x8_t high23 = vreinterpretq_u16_u8(vzip2q_u8(col[2], col[3]));
+    out[0] = vreinterpretq_u8_u16(vzip1q_u16(low01, low23));
+    out[1] = vreinterpretq_u8_u16(vzip2q_u16(low01, low23));
+    out[2] = vreinterpretq_u8_u16(vzip1q_u16(high01, high23));
+    out[3] = vreinterpretq_u8_u16(vzip2q_u16(high01, high23));
+}
+
+/* A lane takes four products of each field per four cols, as in t2, and there are no more than COLS of them. */
+ALWAYS_INLINE void add_cols(const uint8_t *const col[COLS], size_t at, size_t n, const int8_t *q, int32_t *sums)
+{
+    int32x4_t acc[4][4];
+    UNROLL
+    for (size_t m = 0; m < 4; m++)
+        UNROLL
+        for (size_t f = 0; f < 4; f++)
+            acc[m][f] = vdupq_n_s32(0);
+    for (size_t i = 0; i < n; i += 4) {
+        int32_t word;
+        memcpy(&word, q + i, sizeof word);
+        int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(word));
+        uint8x16_t bytes[4], mixed[4];
+        UNROLL
+        for (size_t c = 0; c < 4; c++)
+            bytes[c] = vld1q_u8(col[i + c] + at);
+        interleave(bytes, mixed);
+        UNROLL
+        for (size_t m = 0; m < 4; m++) {
+            int8x16_t codes[4];
+            split(mixed[m], codes);
+            UNROLL
+            for (size_t f = 0; f < 4; f++)
+                acc[m][f] = vdotq_s32(acc[m][f], codes[f], four);
+        }
+    }
+    UNROLL
+    for (size_t m = 0; m < 4; m++) {
+        int32_t *out = sums + BN_TILE_ROWS * m;
+        bn_put(out, acc[m][0], 1);
+        bn_put(out + 64, vshrq_n_s32(acc[m][1], 2), 1);
+        bn_put(out + 128, vshrq_n_s32(acc[m][2], 4), 1);
+        bn_put(out + 192, acc[m][3], 1);
+    }
+}
+
+BN_GEMV_C2(dotprod)
+
+/* ---- Several tokens ---- */
 
 /* acc[t][k] += field f of one block: rows 4*k..4*k + 3 for token t. */
 #define ADD_FIELD(f)                                                                                                   \
     UNROLL                                                                                                             \
     for (size_t k = 0; k < 4; k++) {                                                                                   \
-        int8x16_t rows = vld1q_s8(codes + 64 * (f) + 16 * k);                                                          \
+        int8x16_t rows = vld1q_s8(codes + (f) * step + 16 * k);                                                        \
         UNROLL                                                                                                         \
         for (size_t t = 0; t < TOKENS; t++)                                                                            \
             acc[t][k] = vdotq_laneq_s32(acc[t][k], rows, all[t], f);                                                   \
     }
 
-/* sums[t][16] (+)= unpacked blocks of one tile @ q[t], for 1 <= n_tokens <= TOKENS. The last token stands in for those
- * that are missing; its sums are stored once. */
-static void panel_dot(const uint8_t *panel, size_t n_blocks, const int8_t *q, size_t q_stride, size_t n_tokens, int add,
-                      int32_t *sums, size_t sums_stride)
+static void panel_dot(const uint8_t *panel, size_t step, size_t n_blocks, const int8_t *const token[TOKENS],
+                      size_t n_tokens, int add, int32_t *sums, size_t sums_stride)
 {
-    const int8_t *token[TOKENS];
     int32x4_t acc[TOKENS][4];
     UNROLL
-    for (size_t t = 0; t < TOKENS; t++) {
-        token[t] = q + (t < n_tokens ? t : n_tokens - 1) * q_stride;
+    for (size_t t = 0; t < TOKENS; t++)
         UNROLL
         for (size_t k = 0; k < 4; k++)
             acc[t][k] = vdupq_n_s32(0);
-    }
-    for (size_t block = 0; block < n_blocks; block++) {
-        const int8_t *codes = (const int8_t *)panel + block * PANEL_BLOCK_BYTES;
+    const int8_t *codes = (const int8_t *)panel;
+    for (size_t block = 0; block < n_blocks; block++, codes += 4 * step) {
         int8x16_t all[TOKENS];
         UNROLL
         for (size_t t = 0; t < TOKENS; t++)
@@ -126,26 +199,9 @@ static void panel_dot(const uint8_t *panel, size_t n_blocks, const int8_t *q, si
     for (size_t t = 0; t < TOKENS; t++)
         if (t < n_tokens) {
             UNROLL
-            for (size_t k = 0; k < 4; k++) {
-                int32_t *out = sums + t * sums_stride + 4 * k;
-                vst1q_s32(out, add ? vaddq_s32(vld1q_s32(out), acc[t][k]) : acc[t][k]);
-            }
+            for (size_t k = 0; k < 4; k++)
+                bn_put(sums + t * sums_stride + 4 * k, acc[t][k], add);
         }
 }
 
-void bn_gemm_t2_i8__dotprod(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const int8_t *q, size_t q_stride,
-                            size_t n_tokens, uint8_t *panel, int32_t *sums)
-{
-    size_t first = 0;
-    do {
-        size_t n = n_blocks - first < PANEL_BLOCKS ? n_blocks - first : PANEL_BLOCKS;
-        for (size_t i = 0; i < n_tiles; i++) {
-            unpack_blocks(tiles + (i * n_blocks + first) * BN_BLOCK_BYTES, n, panel);
-            for (size_t t = 0; t < n_tokens; t += TOKENS)
-                panel_dot(panel, n, q + t * q_stride + first * BN_BLOCK_COLS, q_stride,
-                          n_tokens - t < TOKENS ? n_tokens - t : TOKENS, first > 0,
-                          sums + (t * n_tiles + i) * BN_TILE_ROWS, n_tiles * BN_TILE_ROWS);
-        }
-        first += n;
-    } while (first < n_blocks);
-}
+BN_GEMM_PANEL(dotprod, n_blocks)

@@ -19,7 +19,9 @@ SHAPES = [(8, 2, 32), (2, 2, 20), (20, 1, 16), (3, 1, 1)]
 SIZES = [[300, 40], [300, *[1] * 9, 4, 3, 2, 5, 17], [7, 16, 233, 1, 1, 82]]
 
 
-def attention_ops(heads: int, kv_heads: int, head_dim: int) -> tuple[list[dict[str, Any]], list[tuple[int, int]]]:
+def attention_ops(
+    heads: int, kv_heads: int, head_dim: int
+) -> tuple[list[dict[str, Any]], list[tuple[int, int]]]:
     """Keys and values into the cache, then attention: buffers 0..3 are queries, keys, values and the result."""
     shape = {"layer": 1, "n_heads": heads, "n_kv_heads": kv_heads, "head_dim": head_dim}
     ops = [
@@ -37,7 +39,9 @@ class Inputs:
         self.shape, self.kv_type = (heads, kv_heads, head_dim), kv_type
         self.ops, self.bufs = attention_ops(*self.shape)
         random = np.random.RandomState(7)
-        self.values = [random.standard_normal((N_CTX, width)).astype(np.float32) for _, width in self.bufs[:3]]
+        self.values = [
+            random.standard_normal((N_CTX, width)).astype(np.float32) for _, width in self.bufs[:3]
+        ]
         self.values[1][::41] *= 30
 
     def twin(self) -> np.ndarray:
