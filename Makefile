@@ -4,9 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SOURCES := $(shell find native bitnet_cli -name '*.[ch]' -o -name '*.def' -o -name CMakeLists.txt -o -name '*.py')
 
-.PHONY: help demo test pytest checks lint format wheel clean
+.PHONY: help demo test pytest checks bench-check lint format wheel clean
 help:               ## show this help
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready            ## build, then let the built-in model write a story
 	@$(BIN)/bitnet run "Once upon a time, there was a little" --temp 0.6
@@ -18,6 +18,9 @@ pytest: $(VENV)/.ready-test     ## the Python tests
 
 checks: $(VENV)/.ready-test     ## the C checks: plain, sanitizers, emulated CPUs (says what it leaves out)
 	PATH="$(CURDIR)/$(BIN):$$PATH" native/tests/run_checks.sh all
+
+bench-check: $(VENV)/.ready     ## is the engine about as fast as this machine allows? Noise does not matter
+	$(BIN)/python tools/bench_check.py
 
 lint: $(VENV)/.ready-dev        ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
