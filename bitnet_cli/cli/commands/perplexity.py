@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitnet_cli.cli.options import IsaOpt, JsonOpt, ModelOpt, ThreadsOpt
+from bitnet_cli.cli.options import IsaOpt, JsonOpt, KvTypeOpt, ModelOpt, ThreadsOpt
 from bitnet_cli.cli.output import Progress, out
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def perplexity(
         ),
     ] = None,
     threads: ThreadsOpt = None,
+    kv_type: KvTypeOpt = None,
     isa: IsaOpt = None,
     json: JsonOpt = False,
 ) -> None:
@@ -51,7 +52,9 @@ def perplexity(
     from bitnet_cli.library import BitNetModel
     from bitnet_cli.perplexity import chunks_of, estimates
 
-    bitnet = BitNetModel.from_pretrained(model, n_threads=threads, context_length=ctx_size, isa=isa)
+    bitnet = BitNetModel.from_pretrained(
+        model, n_threads=threads, context_length=ctx_size, isa=isa, kv_type=kv_type
+    )
     for note in bitnet.notes:
         out.note(f"note: {note}")
     pieces = chunks_of(bitnet, text, ctx_size)[:chunks]
