@@ -3,8 +3,8 @@
  *   count_instructions KERNEL ISA ROWS COLS TOKENS CALLS     calls the kernel, and prints the products of one call
  *   count_instructions --list                                prints every KERNEL ISA it knows
  *
- * Products are weights times tokens; for unpack_*, codes. Kernels for several tokens see two tiles of rows (heads one), as
- * they do in a plan; rows and cols of r2 and c2 are every second one. ROWS and COLS are multiples of 256. */
+ * Products are weights times tokens; for unpack_*, codes. Kernels for several tokens see two tiles of rows (heads one),
+ * as they do in a plan; rows and cols of r2 and c2 are every second one. ROWS and COLS are multiples of 256. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # count_instructions.sh [KERNEL [ISA]]: instructions that the AArch64 kernels take per product of a weight, exactly.
 #
-# A cross-built program runs under QEMU, which writes a line for every instruction it executes (one to a block, no blocks
-# chained). A run with two calls of the kernel minus a run with one call is one call: start and end do not count.
+# A cross-built program runs under QEMU, which writes a line for every instruction it executes (one to a block, no
+# blocks chained). A run with two calls of the kernel minus a run with one call is one call: start and end do not count.
 # Matrices are 2560 x 2560, with SHAPE="ROWS COLS" others; TOKENS (32) are the tokens of kernels for several, and heads
 # are counted for one token too. Environment: CC, QEMU, CMAKE, BN_COUNT_DIR (the build, default build/count).
 set -euo pipefail

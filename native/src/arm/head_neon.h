@@ -1,6 +1,6 @@
 /* head_neon.h: tiles of a quantised head times hidden states of 16 bits; included once by each head_<isa>.c, which has
- * defined int32x4_t rows_dot(codes, n_fields, x, digits): the exact sums of four rows of a group, codes[f] holding field
- * f of them as signed bytes, x[4 * n_fields] and its digits being one token's.
+ * defined int32x4_t rows_dot(codes, n_fields, x, digits): the exact sums of four rows of a group, codes[f] holding
+ * field f of them as signed bytes, x[4 * n_fields] and its digits being one token's.
  *
  * Four rows are a register: a group is taken apart four rows at a time and meets all tokens before the next four. The
  * layout of a tile is drawn in dense_tiles.h, the arithmetic is bounded in scalar/head_scalar.c. */
