@@ -1,7 +1,8 @@
 """Comparison with earlier results: what became slower, and by how much.
 
-Where both sides know the limits of their machine, shares of these limits are compared, so that a machine that is slower
-today, or another one, does not pass for slower code; otherwise tokens per second.
+Where both sides know the limits of their machine, tokens per second are divided by the limit that holds them back, memory
+for single tokens and int8 products for prompts, so that a machine that is slower today, or another one, does not pass for
+slower code. Shares of the limit would not do: code that reads less has a smaller share and is faster.
 """
 
 from __future__ import annotations
@@ -16,8 +17,21 @@ from typing import Any
 from bitnet_cli.bench.report import Record
 from bitnet_cli.errors import FormatError, UsageError
 
-KEYS = ("test", "threads", "kernel", "isa", "embed_type", "model")
-"""What must be equal for two records to be of the same thing."""
+KEYS: dict[str, tuple[type, ...]] = {
+    "test": (str,),
+    "threads": (int,),
+    "kernel": (str,),
+    "isa": (str,),
+    "embed_type": (str,),
+    "model": (str,),
+    "kv_type": (str,),
+    "n_batch": (int,),
+    "skips_zeros": (bool,),
+    "synthetic_gate": (float, int, type(None)),
+}
+"""What must be equal for two records to be of the same thing, and its type in JSON."""
+LIMITS = {"bandwidth_gbps": "tok/s per GB/s of memory", "int8_gmacs": "tok/s per int8 GMAC/s"}
+"""What tokens per second may be divided by, and what that is called."""
 _HINT = "make one with `bitnet bench -o json > FILE`"
 
 
@@ -28,7 +42,7 @@ class Comparison:
     name: str
     """The test, the threads and what else names it."""
     measure: str
-    """What is compared: `tok/s`, `share of bandwidth` or `share of int8 peak`."""
+    """What is compared: `tok/s` or one of LIMITS."""
     before: float
     now: float
 
@@ -68,13 +82,12 @@ def read_baseline(path: Path) -> list[Record]:
 def _what_is_wrong(rec: Any) -> str | None:
     if not isinstance(rec, dict):
         return "is no object"
-    for key in KEYS:
-        wanted = int if key == "threads" else str
-        if type(rec.get(key)) is not wanted:
+    for key, kinds in KEYS.items():
+        if key not in rec or type(rec[key]) not in kinds:
             return f"has no valid `{key}`"
     if not _is_positive(rec.get("median_tps")):
         return "has no valid `median_tps`"
-    for key in ("share_of_bandwidth", "share_of_int8_peak"):
+    for key in LIMITS:
         if rec.get(key) is not None and not _is_positive(rec[key]):
             return f"has no valid `{key}`"
     return None
@@ -101,16 +114,18 @@ def compare(
     if not found:
         raise UsageError(
             f"{path} has no result to compare with: not for {new[0]}",
-            hint="compare the same model, tests, threads, kernel and instruction set",
+            hint="compare the same model, tests, options, kernel and instruction set",
         )
     return found, new
 
 
 def _comparison(rec: Record, before: Record) -> Comparison:
-    share = "share_of_int8_peak" if rec["n_prompt"] else "share_of_bandwidth"
-    key = share if rec.get(share) is not None and before.get(share) is not None else "median_tps"
-    measure = "tok/s" if key == "median_tps" else key.replace("_", " ")
-    return Comparison(_name(rec), measure, before[key], rec[key])
+    limit = "int8_gmacs" if rec["n_prompt"] else "bandwidth_gbps"
+    if rec.get(limit) is None or before.get(limit) is None:
+        return Comparison(_name(rec), "tok/s", before["median_tps"], rec["median_tps"])
+    return Comparison(
+        _name(rec), LIMITS[limit], before["median_tps"] / before[limit], rec["median_tps"] / rec[limit]
+    )
 
 
 def _key(rec: Record) -> tuple[Any, ...]:

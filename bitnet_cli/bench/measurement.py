@@ -79,6 +79,9 @@ class Result:
     joules_per_token: float | None = None
     rival_tps: tuple[float, ...] = ()
     """Tokens per second of another program, whose runs alternated with ours."""
+    kv_type: str = "f16"
+    skips_zeros: bool = False
+    """Whether single tokens skip what meets a zero."""
 
     @property
     def samples_tps(self) -> tuple[float, ...]:

@@ -33,6 +33,8 @@ def record(
         "kernel": result.kernel,
         "isa": result.isa,
         "embed_type": facts.embed_type,
+        "kv_type": result.kv_type,
+        "skips_zeros": result.skips_zeros,
         "samples_tps": [round(tps, 4) for tps in result.samples_tps],
         "median_tps": round(result.median_tps, 4),
         "bytes_per_token": result.bytes_per_token,
@@ -46,7 +48,7 @@ def record(
         "rival_samples_tps": [round(tps, 4) for tps in result.rival_tps] or None,
         "ratio_to_rival": result.ratio_to_rival,
         "random_weights": weights is not None,
-        "synthetic_gate": weights is not None and weights.ffn_zeros is not None,
+        "synthetic_gate": None if weights is None else weights.ffn_zeros,
         "ffn_zeros": None if zeros is None else {"gate": zeros.gate, "down": zeros.down},
         "cpu": host.cpu,
         "cores": host.cores,
@@ -112,18 +114,19 @@ def _heading(records: Sequence[Record]) -> str:
         labels.append(Path(rec["model_filename"]).name)
     if rec["random_weights"]:
         labels.append("random weights")
-    if rec["synthetic_gate"]:
+    if rec["synthetic_gate"] is not None:
         labels.append("synthetic gate")
     commit = f", commit {rec['commit']}" if rec["commit"] else ""
     cores = f"{rec['cores']} core{'s' if rec['cores'] > 1 else ''}"
     lines = [
         f"- {rec['cpu']}, {cores}, {rec['isa']}",
         f"- bitnet {rec['version']}{commit}, {rec['compiler']}",
-        f"- {rec['model_size'] / 1e6:.0f} MB of weights, head {rec['embed_type']}",
+        f"- {rec['model_size'] / 1e6:.0f} MB of weights, head {rec['embed_type']}, cache {rec['kv_type']}",
     ]
     if rec["ffn_zeros"] is not None:
         gate, down = rec["ffn_zeros"]["gate"], rec["ffn_zeros"]["down"]
-        lines.append(f"- zeros: {_percent(gate)} after relu², {_percent(down)} of what `down` reads")
+        use = "" if rec["skips_zeros"] else "; none is skipped"
+        lines.append(f"- zeros: {_percent(gate)} after relu², {_percent(down)} of what `down` reads{use}")
     limits = {rec["threads"]: rec for rec in records if rec["bandwidth_gbps"] is not None}
     for n_threads, limit in limits.items():
         lines.append(

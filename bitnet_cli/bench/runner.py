@@ -151,19 +151,24 @@ class _Bench:
             say(0, f"{test.name}: filling the context")
         self._fill(test.depth)
         warm_up = min(self.choices.batch, test.n_prompt) if test.is_prompt else WARM_UP_TOKENS
-        self._run(test, min(warm_up, test.n_tokens))
-        self.session.plan.times_ns(reset=True)
+        warm_up = min(warm_up, test.n_tokens)
+        self._run(test, warm_up)
+        times_ns = np.zeros(self.session.plan.n_ops, np.uint64)
         samples, rival_tps, total, energy = [], [], self.schedule.repetitions, Rapl.start()
         for i in range(total):
             say(i / total, f"{test.name}, {_threads(self.model.ctx.n_threads)}")
+            if self.rival is not None and i > 0:
+                self._run(test, warm_up)  # The other program warms up in each of its runs.
+            self.session.plan.times_ns(reset=True)
             samples.append(self._run(test, test.n_tokens))
+            times_ns += self.session.plan.times_ns()
             if self.rival is not None:
                 rival_tps.append(self.rival.tokens_per_second(test.n_prompt, test.n_gen, test.depth))
         # The counters cannot tell our runs from the other program's.
         joules = energy.joules() if energy is not None and self.rival is None else None
         n_bytes = self.facts.weight_bytes + self._cache_bytes(test)
-        skips = skips_zeros(self.model, self.choices) and not test.is_prompt
-        skipped = self.zeros if skips else None
+        skips = skips_zeros(self.model, self.choices)
+        skipped = self.zeros if skips and not test.is_prompt else None
         return Result(
             test=test,
             samples_s=tuple(samples),
@@ -178,9 +183,11 @@ class _Bench:
             ffn_zeros=self.zeros,
             macs_per_token=ternary_weights(self.model)
             + (0 if test.is_prompt else self.model.head.rows * self.model.head.cols),
-            ops=self._ops(test, skipped) if self.schedule.ops else (),
+            ops=self._ops(test, times_ns, skipped) if self.schedule.ops else (),
             joules_per_token=None if joules is None else joules / (test.n_tokens * total),
             rival_tps=tuple(rival_tps),
+            kv_type=self.choices.kv_type,
+            skips_zeros=skips,
         )
 
     def _fill(self, depth: int) -> None:
@@ -206,9 +213,9 @@ class _Bench:
         """What attention reads of the cache for a token in the middle of the test."""
         return round(self.session.kv_bytes_per_position * (test.depth + (test.n_tokens + 1) / 2))
 
-    def _ops(self, test: Test, skipped: FfnZeros | None) -> tuple[OpTime, ...]:
-        times = self.session.plan.times_ns()
-        return op_times(self.model, times, test, self.schedule.repetitions, self._cache_bytes(test), skipped)
+    def _ops(self, test: Test, times_ns: np.ndarray, skipped: FfnZeros | None) -> tuple[OpTime, ...]:
+        n_runs = self.schedule.repetitions
+        return op_times(self.model, times_ns, test, n_runs, self._cache_bytes(test), skipped)
 
 
 def _threads(n: int) -> str:

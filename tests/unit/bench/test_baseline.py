@@ -17,7 +17,8 @@ PATH = Path("base.json")
 def rec(**changes: Any) -> dict[str, Any]:
     return {
         "test": "tg128", "threads": 2, "kernel": "mad", "isa": "avx2", "embed_type": "q6_k", "model": "2b",
-        "median_tps": 40.0, "n_prompt": 0, "share_of_bandwidth": None, "share_of_int8_peak": None, **changes,
+        "kv_type": "f16", "n_batch": 1, "skips_zeros": True, "synthetic_gate": None,
+        "median_tps": 40.0, "n_prompt": 0, "bandwidth_gbps": None, "int8_gmacs": None, **changes,
     }  # fmt: skip
 
 
@@ -31,12 +32,14 @@ def test_tokens_per_second() -> None:
 
 @pytest.mark.parametrize(
     ("n_prompt", "key", "measure"),
-    [(0, "share_of_bandwidth", "share of bandwidth"), (512, "share_of_int8_peak", "share of int8 peak")],
+    [(0, "bandwidth_gbps", "tok/s per GB/s of memory"), (512, "int8_gmacs", "tok/s per int8 GMAC/s")],
 )
-def test_shares_are_compared_where_both_sides_have_them(n_prompt: int, key: str, measure: str) -> None:
+def test_limits_are_divided_by_where_both_sides_have_them(n_prompt: int, key: str, measure: str) -> None:
     """A machine half as fast today is no regression."""
-    before = rec(n_prompt=n_prompt, share_of_bandwidth=0.5, share_of_int8_peak=0.5)
-    now = rec(n_prompt=n_prompt, share_of_bandwidth=0.1, share_of_int8_peak=0.1, median_tps=20.0) | {key: 0.5}
+    before = rec(n_prompt=n_prompt, bandwidth_gbps=20.0, int8_gmacs=400.0)
+    now = rec(n_prompt=n_prompt, bandwidth_gbps=99.0, int8_gmacs=99.0, median_tps=20.0) | {
+        key: before[key] / 2
+    }
     (comparison,), _ = compare([now], [before], PATH)
     assert (comparison.measure, comparison.loss) == (measure, 0)
     (comparison,), _ = compare([now], [before | {key: None}], PATH)
@@ -44,7 +47,9 @@ def test_shares_are_compared_where_both_sides_have_them(n_prompt: int, key: str,
 
 
 @pytest.mark.parametrize(
-    "change", [{"test": "tg64"}, {"threads": 1}, {"kernel": "lut"}, {"isa": "neon"}, {"embed_type": "f16"}, {"model": "x"}]
+    "change",
+    [{"test": "tg64"}, {"threads": 1}, {"kernel": "lut"}, {"isa": "neon"}, {"embed_type": "f16"}, {"model": "x"},
+     {"kv_type": "i8"}, {"n_batch": 2}, {"skips_zeros": False}, {"synthetic_gate": 0.9}],
 )  # fmt: skip
 def test_other_things_are_not_compared(change: dict[str, Any]) -> None:
     found, new = compare([rec(), rec(**change)], [rec()], PATH)
@@ -67,8 +72,11 @@ def test_other_things_are_not_compared(change: dict[str, Any]) -> None:
         (json.dumps([rec(median_tps=0)]), "no valid `median_tps`"),
         (json.dumps([rec(median_tps=None)]), "no valid `median_tps`"),
         ('[{"test": "tg128", "threads": 2}]', "no valid `kernel`"),
-        (json.dumps([rec(share_of_bandwidth="x")]), "no valid `share_of_bandwidth`"),
-        (json.dumps([rec(share_of_int8_peak=float("nan"))]), "no valid `share_of_int8_peak`"),
+        (json.dumps([rec(bandwidth_gbps="x")]), "no valid `bandwidth_gbps`"),
+        (json.dumps([rec(int8_gmacs=float("nan"))]), "no valid `int8_gmacs`"),
+        (json.dumps([rec(skips_zeros=1)]), "no valid `skips_zeros`"),
+        (json.dumps([rec(synthetic_gate="0.9")]), "no valid `synthetic_gate`"),
+        (json.dumps([rec(kv_type=None)]), "no valid `kv_type`"),
     ],
 )
 def test_malformed(tmp_path: Path, text: str, words: str) -> None:

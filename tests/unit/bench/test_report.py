@@ -30,7 +30,7 @@ RANDOM = Subject(None, RandomWeights(SHAPES["bitnet-2b-4t"], None, 0.9))
 OPS = (OpTime("gate", 12.5, 0.75, 50_000, 200_000), OpTime("quant", 4.0, 0.25, 0, 0))
 SINGLE = Result(
     Test(0, 128, 1024), (2.0, 4.0, 3.2), 16, "avx512icl", "mad", 1, 800_000_000, 500_000_000,
-    FfnZeros(0.901, 0.953), 2_400_000_000, OPS, 0.25,
+    FfnZeros(0.901, 0.953), 2_400_000_000, OPS, 0.25, skips_zeros=True,
 )  # fmt: skip
 PROMPT = replace(
     SINGLE, test=Test(512, 0), batch=256, bytes_read_per_token=None, joules_per_token=None, samples_s=(2.0,)
@@ -46,11 +46,11 @@ def test_a_record() -> None:
     assert json.loads(json_line(rec)) == rec
     expected = {
         "test": "tg128 @ d1024", "model": "bitnet-2b-4t", "threads": 16, "kernel": "mad", "isa": "avx512icl",
-        "embed_type": "q6_k", "samples_tps": [64.0, 32.0, 40.0], "median_tps": 40.0,
+        "embed_type": "q6_k", "kv_type": "f16", "skips_zeros": True, "samples_tps": [64.0, 32.0, 40.0], "median_tps": 40.0,
         "bytes_per_token": 800_000_000, "bytes_read_per_token": 500_000_000, "macs_per_token": 2_400_000_000,
         "bandwidth_gbps": 50.0, "int8_gmacs": 1000.0, "share_of_bandwidth": 0.4, "share_of_int8_peak": 0.096,
         "joules_per_token": 0.25, "rival_samples_tps": None, "ratio_to_rival": None,
-        "random_weights": True, "synthetic_gate": True,
+        "random_weights": True, "synthetic_gate": 0.9,
         "ffn_zeros": {"gate": 0.901, "down": 0.953}, "cpu": HOST.cpu, "cores": 2, "compiler": "gcc 12.2.0",
         "version": "0.1.0", "commit": "0123abc-dirty", "model_filename": None, "model_size": 790_000_000,
         "n_prompt": 0, "n_gen": 128, "n_depth": 1024, "n_threads": 16, "n_batch": 1,
@@ -83,7 +83,7 @@ MARKDOWN = """\
 
 - Some CPU with a name of a usual length @ 3.00GHz, 2 cores, avx512icl
 - bitnet 0.1.0, commit 0123abc-dirty, gcc 12.2.0
-- 790 MB of weights, head q6_k
+- 790 MB of weights, head q6_k, cache f16
 - zeros: 90.1 % after relu², 95.3 % of what `down` reads
 - energy: not available
 
@@ -105,6 +105,13 @@ tg128 @ d1024, 16 threads: 16 µs a token in ops
 |-------|---------:|-------:|-----:|
 | gate  |     12.5 | 75.0 % |  4.0 |
 | quant |      4.0 | 25.0 % |      |"""
+
+
+def test_what_is_not_skipped_is_said() -> None:
+    rec = record(RANDOM, FACTS, replace(SINGLE, skips_zeros=False, kv_type="i8"), HOST)
+    lines = markdown([rec]).splitlines()
+    assert "- 790 MB of weights, head q6_k, cache i8" in lines
+    assert "- zeros: 90.1 % after relu², 95.3 % of what `down` reads; none is skipped" in lines
 
 
 def test_markdown() -> None:

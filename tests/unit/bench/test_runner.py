@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bitnet_cli.bench import runner
 from bitnet_cli.bench.energy import Rapl
 from bitnet_cli.bench.measurement import Result, Test, share_of_bandwidth, share_of_int8_peak
 from bitnet_cli.bench.runner import Schedule, cross, run
@@ -127,3 +128,29 @@ def test_numbers_of_a_result() -> None:
     assert share_of_int8_peak(result, 1e-4) == pytest.approx(0.1)
     prompt = Result(Test(10, 0), (1.0,), 1, "scalar", "mad", 10, 500, None, None, 1000)
     assert share_of_bandwidth(prompt, 1e-6) == pytest.approx(0.5)
+
+
+def test_another_program_alternates_and_both_are_warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its runs leave our threads asleep and our weights out of the caches; each of them begins with a warm-up."""
+    seen: list[object] = []
+    evaluate = Session.evaluate
+
+    def spy(self: Session, ids: list[int], n_logits: int = 1) -> object:
+        seen.append(len(ids))
+        return evaluate(self, ids, n_logits)
+
+    class Other:
+        name = "other"
+
+        def tokens_per_second(self, n_prompt: int, n_gen: int, depth: int = 0) -> float:
+            seen.append("other")
+            return 5.0
+
+    monkeypatch.setattr(Session, "evaluate", spy)
+    monkeypatch.setattr(runner, "find_rival", lambda *_: Other())
+    schedule = Schedule((Test(6, 0),), (1,), repetitions=2, ops=True, against="other")
+    (result,) = results(EngineChoices(batch=4), schedule)
+    assert seen == [4, 6, "other", 4, 6, "other"]
+    assert result.rival_tps == (5.0, 5.0) and result.ratio_to_rival == result.median_tps / 5.0
+    timed_us = sum(result.samples_s) / 12 * 1e6
+    assert 0 < sum(op.us_per_token for op in result.ops) <= timed_us
