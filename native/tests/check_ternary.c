@@ -462,6 +462,7 @@ static void check_gemm(const target *t)
                 for (size_t k = 0; k < (t->quick ? 4 : COUNT_OF(inputs)); k++, turn++)
                     check_one_gemm(t, n_tiles, block_counts[j], token_counts[i], turn % 2, inputs[k].codes, inputs[k].q,
                                    turn % 4 == 3 ? CHECK_AT_START : CHECK_AT_END);
+    check_one_gemm(t, BN_GEMM_TILES, 67, 13, 0, CODES_RANDOM, Q_MIXED, CHECK_AT_END);
     check_one_gemm(t, BN_GEMM_TILES, 896, 5, 1, CODES_2, Q_MAX, CHECK_AT_END);
     check_one_gemm(t, BN_GEMM_TILES, 896, 4, 0, CODES_2, Q_MIN, CHECK_AT_END);
     if (!t->quick) {

@@ -36,37 +36,41 @@ ALWAYS_INLINE void turn(uint8x16_t row[4])
     row[3] = vreinterpretq_u8_u64(vtrn2q_u64(b, d));
 }
 
-/* Bytes p..p+15 of one group of four rows, of which n groups of four cols are wanted. out: row 0 of the first. */
-ALWAYS_INLINE void unpack_rows(const uint8_t *rows, size_t stride, size_t p, size_t n, size_t step, uint8_t *out)
+/* Four rows of a group of r2, n_blocks blocks of it being wanted: bytes 16*p.. of a row hold the blocks p, p + 4, p + 8 and
+ * p + 12, one in each field. out: the first row of the first block. */
+ALWAYS_INLINE void unpack_rows(const uint8_t *rows, size_t stride, size_t n_blocks, size_t step, uint8_t *out)
 {
-    uint8x16_t row[4];
-    UNROLL
-    for (size_t r = 0; r < 4; r++)
-        row[r] = vld1q_u8(rows + r * stride + p);
-    turn(row);
-    UNROLL
-    for (size_t d = 0; d < 4; d++) {
-        int8x16_t codes[4];
-        bn_unpack_fields(row[d], codes);
+    for (size_t p = 0; p < 4 && p < n_blocks; p++) {
+        uint8x16_t row[4];
         UNROLL
-        for (size_t f = 0; f < 4; f++)
-            if (16 * f + p / 4 + d < n)
-                vst1q_s8((int8_t *)out + (16 * f + p / 4 + d) * step, codes[f]);
+        for (size_t r = 0; r < 4; r++)
+            row[r] = vld1q_u8(rows + r * stride + 16 * p);
+        turn(row);
+        UNROLL
+        for (size_t d = 0; d < 4; d++) {
+            int8x16_t codes[4];
+            bn_unpack_fields(row[d], codes);
+            UNROLL
+            for (size_t f = 0; f < 4; f++)
+                if (p + 4 * f < n_blocks)
+                    vst1q_s8((int8_t *)out + (4 * (p + 4 * f) + d) * step, codes[f]);
+        }
     }
 }
 
 void bn_unpack_r2__neon(const uint8_t *weights, size_t stride, size_t tile, size_t n_tiles, size_t first,
                         size_t n_blocks, uint8_t *panel)
 {
-    size_t step = n_tiles * BN_BLOCK_BYTES, end = 4 * n_blocks;
-    for (size_t i = 0; i < n_tiles; i++)
-        for (size_t at = 0; at < end; at += BN_GROUP_COLS / 4) {        /* groups of four cols */
-            const uint8_t *from = weights + (tile + i) * BN_TILE_ROWS * stride + (4 * first + at) / 64 * 64;
-            for (size_t k = 0; k < 4; k++)
-                for (size_t p = 0; p < 64; p += 16)
-                    unpack_rows(from + 4 * k * stride, stride, p, end - at, step,
-                                panel + at * step + i * BN_BLOCK_BYTES + 16 * k);
+    const size_t group_blocks = BN_GROUP_COLS / BN_BLOCK_COLS;
+    size_t step = n_tiles * BN_BLOCK_BYTES;
+    for (size_t four = 0; four < n_tiles * BN_TILE_ROWS / 4; four++) {
+        const uint8_t *rows = weights + (tile * BN_TILE_ROWS + 4 * four) * stride;
+        for (size_t block = 0; block < n_blocks; block += group_blocks) {
+            size_t left = n_blocks - block;
+            unpack_rows(rows + (first + block) * BN_BLOCK_COLS / 4, stride, left < group_blocks ? left : group_blocks,
+                        step, panel + 4 * block * step + 16 * four);
         }
+    }
 }
 
 /* Bytes p..p+3 of a strip and those 16, 32 and 48 further on: the 16 rows of a tile, in order. */

@@ -89,13 +89,17 @@ void bn_gemv_t2_i8__dotprod(const uint8_t *tiles, size_t n_tiles, size_t n_block
  * groups: -2^30. Fields 0 and 3 are less. */
 _Static_assert((int64_t)(1 << 14) * 16 * 32 * -128 >= INT32_MIN, "sums of field 2 of a row fit int32");
 
-ALWAYS_INLINE int32x4_t rows_dot(const uint8_t *const row[ROWS], size_t n_groups, const int8_t *q)
+ALWAYS_INLINE int32x4_t rows_dot(const uint8_t *const row[ROWS], const uint8_t *const ahead[ROWS], size_t n_groups,
+                                 const int8_t *q)
 {
     row_sums acc[ROWS];
     UNROLL
     for (size_t r = 0; r < ROWS; r++)
         acc[r].field0_3 = acc[r].field1 = acc[r].field2 = vdupq_n_s32(0);
-    for (size_t group = 0; group < n_groups; group++, q += BN_GROUP_COLS)
+    for (size_t group = 0; group < n_groups; group++, q += BN_GROUP_COLS) {
+        UNROLL
+        for (size_t r = 0; r < ROWS; r++)
+            __builtin_prefetch(ahead[r] + group * 64);
         UNROLL
         for (size_t p = 0; p < 64; p += 16) {
             int8x16_t values[4];
@@ -105,7 +109,9 @@ ALWAYS_INLINE int32x4_t rows_dot(const uint8_t *const row[ROWS], size_t n_groups
             UNROLL
             for (size_t r = 0; r < ROWS; r++)
                 add_fields(&acc[r], vld1q_u8(row[r] + group * 64 + p), values);
+            END_OF_STEP();
         }
+    }
     return vpaddq_s32(vpaddq_s32(joined(acc[0]), joined(acc[1])), vpaddq_s32(joined(acc[2]), joined(acc[3])));
 }
 
@@ -125,7 +131,8 @@ ALWAYS_INLINE void interleave(const uint8x16_t col[4], uint8x16_t out[4])
 }
 
 /* A lane takes four products of each field per four cols, as in t2, and there are no more than COLS of them. */
-ALWAYS_INLINE void add_cols(const uint8_t *const col[COLS], size_t at, size_t n, const int8_t *q, int32_t *sums)
+ALWAYS_INLINE void add_cols(const uint8_t *const col[COLS], const uint8_t *const *next, const uint8_t *const *ahead,
+                            size_t at, size_t n, const int8_t *q, int32_t *sums)
 {
     int32x4_t acc[4][4];
     UNROLL
@@ -138,6 +145,8 @@ ALWAYS_INLINE void add_cols(const uint8_t *const col[COLS], size_t at, size_t n,
         memcpy(&word, q + i, sizeof word);
         int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(word));
         uint8x16_t bytes[4], mixed[4];
+        __builtin_prefetch(next[i] + at + 64);
+        __builtin_prefetch(ahead[i] + at);
         UNROLL
         for (size_t c = 0; c < 4; c++)
             bytes[c] = vld1q_u8(col[i + c] + at);
@@ -161,47 +170,60 @@ ALWAYS_INLINE void add_cols(const uint8_t *const col[COLS], size_t at, size_t n,
     }
 }
 
-BN_GEMV_C2(dotprod)
+BN_GEMV_C2(dotprod, 16)
 
 /* ---- Several tokens ---- */
 
-/* acc[t][k] += field f of one block: rows 4*k..4*k + 3 for token t. */
-#define ADD_FIELD(f)                                                                                                   \
-    UNROLL                                                                                                             \
-    for (size_t k = 0; k < 4; k++) {                                                                                   \
-        int8x16_t rows = vld1q_s8(codes + (f) * step + 16 * k);                                                        \
-        UNROLL                                                                                                         \
-        for (size_t t = 0; t < TOKENS; t++)                                                                            \
-            acc[t][k] = vdotq_laneq_s32(acc[t][k], rows, all[t], f);                                                   \
-    }
+enum { TOKENS = 6, TOKEN_STEP = 1 };
+#define TOKEN_COUNTS(CASE, dot) CASE(dot, 1) CASE(dot, 2) CASE(dot, 3) CASE(dot, 4) CASE(dot, 5) CASE(dot, 6)
 
-static void panel_dot(const uint8_t *panel, size_t step, size_t n_blocks, const int8_t *const token[TOKENS],
-                      size_t n_tokens, int add, int32_t *sums, size_t sums_stride)
+/* acc[t] += group f of a block of one tile @ q[t]; f is written out because SDOT wants it as a constant. */
+#define ADD_GROUP(f)                                                                                                   \
+    do {                                                                                                               \
+        UNROLL                                                                                                         \
+        for (size_t k = 0; k < 4; k++) {                                                                               \
+            int8x16_t codes = vreinterpretq_s8_u8(vld1q_u8(panel + (f) * step + 16 * k));                              \
+            UNROLL                                                                                                     \
+            for (size_t t = 0; t < n_tokens; t++)                                                                      \
+                acc[t][k] = vdotq_laneq_s32(acc[t][k], codes, all[t], f);                                              \
+            END_OF_STEP();                                                                                             \
+        }                                                                                                              \
+    } while (0)
+
+/* sums[t][16] (+)= blocks of one tile @ q[t], as gemm_neon.h says. n_tokens <= TOKENS is a constant where this is inlined:
+ * 24 accumulators, 6 registers of activations and 2 of codes at most. */
+ALWAYS_INLINE void panel_dot(const uint8_t *panel, size_t step, size_t n_blocks, const int8_t *q, size_t q_stride,
+                             size_t n_tokens, int add, int32_t *sums, size_t sums_stride)
 {
     int32x4_t acc[TOKENS][4];
     UNROLL
-    for (size_t t = 0; t < TOKENS; t++)
+    for (size_t t = 0; t < n_tokens; t++)
         UNROLL
         for (size_t k = 0; k < 4; k++)
             acc[t][k] = vdupq_n_s32(0);
-    const int8_t *codes = (const int8_t *)panel;
-    for (size_t block = 0; block < n_blocks; block++, codes += 4 * step) {
+    for (size_t block = 0; block < n_blocks; block++, q += BN_BLOCK_COLS, panel += 4 * step) {
         int8x16_t all[TOKENS];
         UNROLL
-        for (size_t t = 0; t < TOKENS; t++)
-            all[t] = vld1q_s8(token[t] + block * BN_BLOCK_COLS);
-        ADD_FIELD(0)
-        ADD_FIELD(1)
-        ADD_FIELD(2)
-        ADD_FIELD(3)
+        for (size_t t = 0; t < n_tokens; t++)
+            all[t] = vld1q_s8(q + t * q_stride);
+        ADD_GROUP(0);
+        ADD_GROUP(1);
+        ADD_GROUP(2);
+        ADD_GROUP(3);
     }
     UNROLL
-    for (size_t t = 0; t < TOKENS; t++)
-        if (t < n_tokens) {
-            UNROLL
-            for (size_t k = 0; k < 4; k++)
-                bn_put(sums + t * sums_stride + 4 * k, acc[t][k], add);
-        }
+    for (size_t t = 0; t < n_tokens; t++)
+        UNROLL
+        for (size_t k = 0; k < 4; k++)
+            bn_put(sums + t * sums_stride + 4 * k, acc[t][k], add);
 }
 
-BN_GEMM_PANEL(dotprod, n_blocks)
+#include "gemm_neon.h"
+
+BN_ANY_TOKENS(panel_dot)
+
+void bn_gemm_panel_i8__dotprod(const uint8_t *panel, size_t n_tiles, size_t n_blocks, const int8_t *q, size_t q_stride,
+                               size_t n_tokens, int add, int32_t *sums)
+{
+    meet_tokens(panel_dot_any, panel, n_tiles, n_blocks, q, q_stride, n_tokens, add, sums);
+}

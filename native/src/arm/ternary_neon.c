@@ -13,11 +13,12 @@ _Static_assert(FOLD_BLOCKS * 4 * 2 * -128 >= INT16_MIN, "negative sums fit int16
 /* The four activations that meet field f, in every 32-bit lane. */
 #define BROADCAST(q, f) vreinterpretq_s8_s32(vdupq_laneq_s32(vreinterpretq_s32_s8(q), f))
 
-/* acc[0..1] += codes * q: lanes 4*r + j of four rows. */
+/* acc[0..1] += the low and the high half of codes * q. Asm lines because gcc 12 copies the accumulators of the
+ * intrinsics. */
 ALWAYS_INLINE void multiply_add(int16x8_t acc[2], int8x16_t codes, int8x16_t q)
 {
-    acc[0] = vmlal_s8(acc[0], vget_low_s8(codes), vget_low_s8(q));
-    acc[1] = vmlal_high_s8(acc[1], codes, q);
+    __asm__("smlal %0.8h, %1.8b, %2.8b" : "+w"(acc[0]) : "w"(codes), "w"(q));
+    __asm__("smlal2 %0.8h, %1.16b, %2.16b" : "+w"(acc[1]) : "w"(codes), "w"(q));
 }
 
 /* acc[8] += one block of a tile: acc[2*k], acc[2*k + 1] belong to rows 4*k..4*k + 3. */
@@ -74,6 +75,7 @@ _Static_assert(FOLD_GROUPS * 16 == FOLD_BLOCKS * 4, "as many products of a row a
 /* acc[r] += one group of ROWS rows of r2 @ q */
 ALWAYS_INLINE void add_group(int16x8_t acc[ROWS][2], const uint8_t *const row[ROWS], size_t at, const int8_t *q)
 {
+    UNROLL
     for (size_t p = 0; p < 64; p += 16) {
         int8x16_t values[4];
         UNROLL
@@ -87,10 +89,12 @@ ALWAYS_INLINE void add_group(int16x8_t acc[ROWS][2], const uint8_t *const row[RO
             for (size_t f = 0; f < 4; f++)
                 multiply_add(acc[r], codes[f], values[f]);
         }
+        END_OF_STEP();
     }
 }
 
-ALWAYS_INLINE int32x4_t rows_dot(const uint8_t *const row[ROWS], size_t n_groups, const int8_t *q)
+ALWAYS_INLINE int32x4_t rows_dot(const uint8_t *const row[ROWS], const uint8_t *const ahead[ROWS], size_t n_groups,
+                                 const int8_t *q)
 {
     int32x4_t wide[ROWS];
     UNROLL
@@ -102,8 +106,12 @@ ALWAYS_INLINE int32x4_t rows_dot(const uint8_t *const row[ROWS], size_t n_groups
         UNROLL
         for (size_t r = 0; r < ROWS; r++)
             acc[r][0] = acc[r][1] = vdupq_n_s16(0);
-        for (size_t group = first; group < end; group++)
+        for (size_t group = first; group < end; group++) {
+            UNROLL
+            for (size_t r = 0; r < ROWS; r++)
+                __builtin_prefetch(ahead[r] + group * 64);
             add_group(acc, row, group * 64, q + group * BN_GROUP_COLS);
+        }
         UNROLL
         for (size_t r = 0; r < ROWS; r++)
             wide[r] = vpadalq_s16(vpadalq_s16(wide[r], acc[r][0]), acc[r][1]);
@@ -116,83 +124,107 @@ BN_GEMV_R2(neon)
 /* BOUND: an int16 lane takes one product of each col. */
 _Static_assert(COLS * 2 * 128 <= INT16_MAX, "sums of the cols that pass together fit int16");
 
-ALWAYS_INLINE void add_cols(const uint8_t *const col[COLS], size_t at, size_t n, const int8_t *q, int32_t *sums)
+/* 32 bytes of each col: acc[l][f][0] holds the rows of m = 0 and 1 (kernels.h), acc[l][f][1] those of m = 2 and 3. */
+ALWAYS_INLINE void add_cols(const uint8_t *const col[COLS], const uint8_t *const *next, const uint8_t *const *ahead,
+                            size_t at, size_t n, const int8_t *q, int32_t *sums)
 {
-    int16x8_t acc[4][2];
+    int16x8_t acc[2][4][2];
     UNROLL
-    for (size_t f = 0; f < 4; f++)
-        acc[f][0] = acc[f][1] = vdupq_n_s16(0);
-    for (size_t i = 0; i < n; i += 4)
+    for (size_t l = 0; l < 2; l++)
         UNROLL
-        for (size_t c = 0; c < 4; c++) {
-            int8x16_t codes[4], value = vld1q_dup_s8(q + i + c);
-            bn_unpack_fields(vld1q_u8(col[i + c] + at), codes);
+        for (size_t f = 0; f < 4; f++)
+            acc[l][f][0] = acc[l][f][1] = vdupq_n_s16(0);
+    for (size_t i = 0; i < n; i += 2) {
+        __builtin_prefetch(next[i] + at + 64);
+        __builtin_prefetch(ahead[i] + at);
+        UNROLL
+        for (size_t c = 0; c < 2; c++) {
+            int8x16_t value = vld1q_dup_s8(q + i + c);
             UNROLL
-            for (size_t f = 0; f < 4; f++)
-                multiply_add(acc[f], codes[f], value);
+            for (size_t l = 0; l < 2; l++) {
+                int8x16_t codes[4];
+                bn_unpack_fields(vld1q_u8(col[i + c] + at + 16 * l), codes);
+                UNROLL
+                for (size_t f = 0; f < 4; f++)
+                    multiply_add(acc[l][f], codes[f], value);
+            }
         }
+    }
     UNROLL
-    for (size_t f = 0; f < 4; f++)
+    for (size_t l = 0; l < 2; l++)
         UNROLL
-        for (size_t m = 0; m < 4; m++) {
-            int16x8_t eight = acc[f][m / 2];
-            int32x4_t four = vmovl_s16(m % 2 ? vget_high_s16(eight) : vget_low_s16(eight));
-            bn_put(sums + 64 * f + BN_TILE_ROWS * m, four, 1);
-        }
+        for (size_t f = 0; f < 4; f++)
+            UNROLL
+            for (size_t m = 0; m < 4; m++) {
+                int16x8_t eight = acc[l][f][m / 2];
+                int32x4_t four = vmovl_s16(m % 2 ? vget_high_s16(eight) : vget_low_s16(eight));
+                bn_put(sums + 64 * f + BN_TILE_ROWS * m + 4 * l, four, 1);
+            }
 }
 
-BN_GEMV_C2(neon)
+BN_GEMV_C2(neon, 32)
 
 /* ---- Several tokens ---- */
 
-/* acc[t] += field f of one block: 8 rows for token t. */
-#define ADD_FIELD(f)                                                                                                   \
-    do {                                                                                                               \
-        int8x16_t low = vld1q_s8(codes + (f) * step), high = vld1q_s8(codes + (f) * step + 16);                        \
-        UNROLL                                                                                                         \
-        for (size_t t = 0; t < TOKENS; t++) {                                                                          \
-            int8x16_t four = BROADCAST(all[t], f);                                                                     \
-            multiply_add(acc[t], low, four);                                                                           \
-            multiply_add(acc[t] + 2, high, four);                                                                      \
-        }                                                                                                              \
-    } while (0)
+enum { TOKENS = 3, TOKEN_STEP = 1 };
+#define TOKEN_COUNTS(CASE, dot) CASE(dot, 1) CASE(dot, 2) CASE(dot, 3)
 
-/* sums[t][8] (+)= at most FOLD_BLOCKS blocks of 8 rows of a panel @ token[t] */
-static void half_tile_dot(const uint8_t *panel, size_t step, size_t n_blocks, const int8_t *const token[TOKENS],
-                          size_t n_tokens, int add, int32_t *sums, size_t sums_stride)
+/* Four activations, in every 32-bit lane: LD1R. */
+ALWAYS_INLINE int8x16_t four_of(const int8_t *q)
 {
-    int16x8_t acc[TOKENS][4];
+    int32_t four;
+    memcpy(&four, q, sizeof four);
+    return vreinterpretq_s8_s32(vdupq_n_s32(four));
+}
+
+/* sums[t][16] (+)= at most FOLD_BLOCKS blocks of one tile @ q[t], as gemm_neon.h says. n_tokens <= TOKENS is a constant
+ * where this is inlined: 24 accumulators, 3 registers of activations and 4 of codes at most. */
+ALWAYS_INLINE void panel_dot(const uint8_t *panel, size_t step, size_t n_blocks, const int8_t *q, size_t q_stride,
+                             size_t n_tokens, int add, int32_t *sums, size_t sums_stride)
+{
+    int16x8_t acc[TOKENS][8];
     UNROLL
-    for (size_t t = 0; t < TOKENS; t++)
+    for (size_t t = 0; t < n_tokens; t++)
         UNROLL
-        for (size_t i = 0; i < 4; i++)
+        for (size_t i = 0; i < 8; i++)
             acc[t][i] = vdupq_n_s16(0);
-    const int8_t *codes = (const int8_t *)panel;
-    for (size_t block = 0; block < n_blocks; block++, codes += 4 * step) {
-        int8x16_t all[TOKENS];
+    for (size_t block = 0; block < n_blocks; block++, q += BN_BLOCK_COLS, panel += 4 * step)
         UNROLL
-        for (size_t t = 0; t < TOKENS; t++)
-            all[t] = vld1q_s8(token[t] + block * BN_BLOCK_COLS);
-        ADD_FIELD(0);
-        ADD_FIELD(1);
-        ADD_FIELD(2);
-        ADD_FIELD(3);
-    }
-    UNROLL
-    for (size_t t = 0; t < TOKENS; t++)
-        if (t < n_tokens) {
+        for (size_t f = 0; f < 4; f++) {
+            int8x16_t four[TOKENS];
             UNROLL
-            for (size_t k = 0; k < 2; k++)
-                bn_put(sums + t * sums_stride + 4 * k,
-                       vpaddq_s32(vpaddlq_s16(acc[t][2 * k]), vpaddlq_s16(acc[t][2 * k + 1])), add);
+            for (size_t t = 0; t < n_tokens; t++)
+                four[t] = four_of(q + t * q_stride + 4 * f);
+            UNROLL
+            for (size_t k = 0; k < 4; k++) {
+                int8x16_t codes = vld1q_s8((const int8_t *)panel + f * step + 16 * k);
+                UNROLL
+                for (size_t t = 0; t < n_tokens; t++)
+                    multiply_add(acc[t] + 2 * k, codes, four[t]);
+            }
+            END_OF_STEP();
         }
+    UNROLL
+    for (size_t t = 0; t < n_tokens; t++)
+        UNROLL
+        for (size_t k = 0; k < 4; k++)
+            bn_put(sums + t * sums_stride + 4 * k,
+                   vpaddq_s32(vpaddlq_s16(acc[t][2 * k]), vpaddlq_s16(acc[t][2 * k + 1])), add);
 }
 
-static void panel_dot(const uint8_t *panel, size_t step, size_t n_blocks, const int8_t *const token[TOKENS],
-                      size_t n_tokens, int add, int32_t *sums, size_t sums_stride)
+#include "gemm_neon.h"
+
+BN_ANY_TOKENS(panel_dot)
+
+/* Goes through the panel in runs of FOLD_BLOCKS, whose sums fit int16. */
+void bn_gemm_panel_i8__neon(const uint8_t *panel, size_t n_tiles, size_t n_blocks, const int8_t *q, size_t q_stride,
+                            size_t n_tokens, int add, int32_t *sums)
 {
-    half_tile_dot(panel, step, n_blocks, token, n_tokens, add, sums, sums_stride);
-    half_tile_dot(panel + 32, step, n_blocks, token, n_tokens, add, sums + 8, sums_stride);
+    size_t first = 0;
+    do {
+        size_t n = n_blocks - first < FOLD_BLOCKS ? n_blocks - first : FOLD_BLOCKS;
+        meet_tokens(panel_dot_any, panel + 4 * first * n_tiles * BN_BLOCK_BYTES, n_tiles, n, q + first * BN_BLOCK_COLS,
+                    q_stride, n_tokens, add || first > 0, sums);
+        first += n;
+    } while (first < n_blocks);
 }
-
-BN_GEMM_PANEL(neon, (size_t)FOLD_BLOCKS)
