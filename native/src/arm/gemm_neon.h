@@ -1,6 +1,6 @@
-/* gemm_neon.h: how a panel meets its tokens, for all AArch64 ISAs; included once by each ternary_<isa>.c, which has defined
- * how many tokens share the codes of a tile, TOKENS, with a TOKEN_COUNTS that names each count up to it, and TOKEN_STEP,
- * of which a round had better take a multiple. */
+/* gemm_neon.h: how a panel meets its tokens, for all AArch64 ISAs; included once by each ternary_<isa>.c, which has
+ * defined how many tokens share the codes of a tile, TOKENS, with a TOKEN_COUNTS that names each count up to it, and
+ * TOKEN_STEP, of which a round had better take a multiple. */
 #ifndef BN_GEMM_NEON_H
 #define BN_GEMM_NEON_H
 

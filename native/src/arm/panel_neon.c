@@ -36,8 +36,8 @@ ALWAYS_INLINE void turn(uint8x16_t row[4])
     row[3] = vreinterpretq_u8_u64(vtrn2q_u64(b, d));
 }
 
-/* Four rows of a group of r2, n_blocks blocks of it being wanted: bytes 16*p.. of a row hold the blocks p, p + 4, p + 8 and
- * p + 12, one in each field. out: the first row of the first block. */
+/* Four rows of a group of r2, n_blocks blocks of it being wanted: bytes 16*p.. of a row hold the blocks p, p + 4, p + 8
+ * and p + 12, one in each field. out: the first row of the first block. */
 ALWAYS_INLINE void unpack_rows(const uint8_t *rows, size_t stride, size_t n_blocks, size_t step, uint8_t *out)
 {
     for (size_t p = 0; p < 4 && p < n_blocks; p++) {

@@ -190,8 +190,8 @@ enum { TOKENS = 6, TOKEN_STEP = 1 };
         }                                                                                                              \
     } while (0)
 
-/* sums[t][16] (+)= blocks of one tile @ q[t], as gemm_neon.h says. n_tokens <= TOKENS is a constant where this is inlined:
- * 24 accumulators, 6 registers of activations and 2 of codes at most. */
+/* sums[t][16] (+)= blocks of one tile @ q[t], as gemm_neon.h says. n_tokens <= TOKENS is a constant where this is
+ * inlined: 24 accumulators, 6 registers of activations and 2 of codes at most. */
 ALWAYS_INLINE void panel_dot(const uint8_t *panel, size_t step, size_t n_blocks, const int8_t *q, size_t q_stride,
                              size_t n_tokens, int add, int32_t *sums, size_t sums_stride)
 {

@@ -48,9 +48,9 @@ ALWAYS_INLINE void add_8_cols(int32x4_t acc[PAIRS][ROW_PAIRS], const uint8_t *gr
     }
 }
 
-/* sums[t][16] (+)= blocks of one tile @ q[t], as gemm_neon.h says. A last token without a partner is paired with itself.
- * n_tokens <= TOKENS and zipped are constants where this is inlined: 24 accumulators, 3 registers of activations and 4 of
- * codes at most. */
+/* sums[t][16] (+)= blocks of one tile @ q[t], as gemm_neon.h says. A last token without a partner is paired with
+ * itself. n_tokens <= TOKENS and zipped are constants where this is inlined: 24 accumulators, 3 registers of
+ * activations and 4 of codes at most. */
 ALWAYS_INLINE void pairs_dot(const uint8_t *panel, size_t step, int zipped, size_t n_blocks, const int8_t *q,
                              size_t q_stride, size_t n_tokens, int add, int32_t *sums, size_t sums_stride)
 {

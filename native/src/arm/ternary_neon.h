@@ -36,8 +36,8 @@ ALWAYS_INLINE void bn_put(int32_t *out, int32x4_t sum, int add)
     vst1q_s32(out, add ? vaddq_s32(vld1q_s32(out), sum) : sum);
 }
 
-/* gemv_r2_i8 of an ISA that has defined int32x4_t rows_dot(row[ROWS], ahead[ROWS], n_groups, q), the sums of ROWS rows of
- * r2; it asks memory for the rows `ahead`. The last row stands in for those that are missing. */
+/* gemv_r2_i8 of an ISA that has defined int32x4_t rows_dot(row[ROWS], ahead[ROWS], n_groups, q), the sums of ROWS rows
+ * of r2; it asks memory for the rows `ahead`. The last row stands in for those that are missing. */
 #define BN_GEMV_R2(isa)                                                                                                \
     void bn_gemv_r2_i8__##isa(const uint8_t *rows, size_t n_groups, const uint32_t *index, size_t n, const int8_t *q,  \
                               int32_t *sums)                                                                           \
@@ -57,11 +57,11 @@ ALWAYS_INLINE void bn_put(int32_t *out, int32x4_t sum, int add)
         }                                                                                                              \
     }
 
-/* gemv_c2_i8 of an ISA that has defined add_cols(col[COLS], next, ahead, at, n, q, sums): adds piece_bytes bytes from `at`
- * of n cols, a multiple of 4, times q to the rows that they hold, sums being those of the first. It asks memory for what
- * comes 64 bytes later in next[i] and for what it now reads in ahead[i], i = 0, 64 / piece_bytes, ..: all pieces of a strip
- * together ask for the next strip of every col, and for this strip of the cols that come next. Missing cols are the last
- * one times zero. */
+/* gemv_c2_i8 of an ISA that has defined add_cols(col[COLS], next, ahead, at, n, q, sums): adds piece_bytes bytes from
+ * `at` of n cols, a multiple of 4, times q to the rows that they hold, sums being those of the first. It asks memory for
+ * what comes 64 bytes later in next[i] and for what it now reads in ahead[i], i = 0, 64 / piece_bytes, ..: all pieces
+ * of a strip together ask for the next strip of every col, and for this strip of the cols that come next. Missing cols
+ * are the last one times zero. */
 #define BN_GEMV_C2(isa, piece_bytes)                                                                                   \
     void bn_gemv_c2_i8__##isa(const uint8_t *cols, size_t n_strips, const uint32_t *index, const int8_t *q, size_t n,  \
                               int32_t *sums)                                                                           \
