@@ -63,10 +63,10 @@ def _verify_ternary(
     row_bytes = cols // 4
     for start, stop in row_blocks(rows, cols, head_dim):
         block = np.concatenate([data[start * row_bytes : stop * row_bytes], data[-I2_S_TAIL:]])
-        trits, scale = codec.decode(block, (stop - start, cols))
+        trits, scales = codec.decode(block, (stop - start, cols))
         if tensor.permuted_heads:
             trits = halved(trits, head_dim)
-        if scale != float(source.scale) or not np.array_equal(trits, source.trits(start, stop)):
+        if scales != source.scale or not np.array_equal(trits, source.trits(start, stop)):
             raise _difference(
                 file.path, tensor, f"rows {start} to {stop - 1} are not those of the checkpoint"
             )

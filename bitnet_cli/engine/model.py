@@ -17,8 +17,7 @@ from bitnet_cli.arch.limits import MAX_COUNT, MAX_LAYERS, RMS_EPS_RANGE, ROPE_TH
 from bitnet_cli.engine.calibration import kernel_for
 from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
 from bitnet_cli.errors import FormatError, UnsupportedError, printable
-from bitnet_cli.formats.codecs import codec
-from bitnet_cli.formats.codecs.i2_s import codes_and_scale
+from bitnet_cli.formats.codecs import codec, ternary_codec_for
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
@@ -266,15 +265,12 @@ class _Tensors:
 
     def ternary(self, name: str, rows: int, cols: int, layout: Layout) -> TernaryMatrix:
         info = self.info(name, rows, cols)
-        if info.type != GGMLType.I2_S:
-            raise UnsupportedError(
-                f"{self.reader.path}: `{name}` of type {type_name(info.type)} is not a ternary matrix this version runs",
-                hint="convert the original checkpoint with `bitnet convert --outtype i2_s`",
-            )
+        ternary = ternary_codec_for(self.reader, info)
         with located(self.reader.path, name):
-            codes, scale = codes_and_scale(self.reader.data(name), info.shape)
+            data = self.reader.data(name)
+            codes, scales = ternary.codes(data, info.shape), ternary.scales(data, info.shape)
         try:
-            mat = TernaryMatrix.from_i2_s(self.ctx, codes, rows, cols, scale, layout)
+            mat = TernaryMatrix.from_i2_s(self.ctx, codes, rows, cols, float(scales[0, 0]), layout)
         except NotTernaryError:
             raise FormatError(
                 "the tensor holds code 3, which is no ternary value: the file is damaged",
