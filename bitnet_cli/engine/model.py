@@ -22,7 +22,7 @@ from bitnet_cli.formats.codecs.i2_s import codes_and_scale
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
-from bitnet_cli.native import Context, DenseMatrix, Layout, NotTernaryError, TernaryMatrix
+from bitnet_cli.native import Context, DenseMatrix, Layout, NotTernaryError, TernaryMatrix, lib
 
 DENSE_TYPES = (GGMLType.F32, GGMLType.F16, GGMLType.BF16, GGMLType.Q8_0, GGMLType.Q6_K, GGMLType.Q4_0)
 
@@ -274,7 +274,7 @@ class _Tensors:
         with located(self.reader.path, name):
             codes, scale = codes_and_scale(self.reader.data(name), info.shape)
         try:
-            mat = TernaryMatrix.from_i2_s(self.ctx, codes, rows, cols, scale, layout)
+            mat = TernaryMatrix.pack(self.ctx, lib.BN_PACK_I2_S, codes, rows, cols, scale, layout)
         except NotTernaryError:
             raise FormatError(
                 "the tensor holds code 3, which is no ternary value: the file is damaged",
