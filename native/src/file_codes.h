@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { BN_FILE_COLS = 256 };    /* a multiple of what any of the formats codes together */
+
 /* int8 trits, any col and n. */
 int bn_codes_trits(const int8_t *restrict row, size_t col, size_t n, uint8_t *restrict codes);
 /* 128 columns in 32 bytes; as written on ARM, 64 in 16. */

@@ -95,8 +95,12 @@ def ternary_codec_for(reader: GGUFReader, info: TensorInfo, i2s_layout: str = "x
             f"{reader.path}: `{printable(info.name)}` of type {type_name(info.type)} is not a ternary matrix",
             hint="convert the original checkpoint with `bitnet convert`",
         )
-    # The size of a tensor tells whether its rows have scales (`gguf_reader`).
-    return _BARE[info.type] if info.type in _BARE and info.n_bytes != found.n_bytes(info.shape) else found
+    return _BARE[info.type] if is_bare(info) else found
+
+
+def is_bare(info: TensorInfo) -> bool:
+    """Whether the rows of a tensor lack the scales that its type has today: its size tells (`gguf_reader`)."""
+    return info.type in _BARE and info.n_bytes == _BARE[info.type].n_bytes(info.shape)
 
 
 def codec_named(name: str) -> Codec:

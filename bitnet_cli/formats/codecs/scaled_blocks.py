@@ -94,7 +94,7 @@ class ScaledBlocks(ABC):
         check_length(self.name, data, self.n_bytes(shape))
         rows, cols = int(shape[0]), int(shape[1])
         headers, bodies = self._parts(self._records(data, rows, cols))
-        stored = np.ascontiguousarray(headers).view(self.scale_type).astype(np.float32)
+        stored: np.ndarray = np.ascontiguousarray(headers).view(self.scale_type).astype(np.float32)
         refuse_infinite(stored.reshape(rows, -1))
         dead = np.zeros(stored.shape, bool)
         suspects = np.flatnonzero((stored == 0).any(axis=1))
@@ -102,7 +102,8 @@ class ScaledBlocks(ABC):
         for start in range(0, len(suspects), step):
             some = suspects[start : start + step]
             dead[some] = (stored[some] == 0) & (self._unpack(bodies[some]) == 1).all(axis=2)
-        return _filled(stored.reshape(rows, -1), dead.reshape(rows, -1))
+        stored, dead = stored.reshape(rows, -1), dead.reshape(rows, -1)
+        return _filled(stored, dead) if dead.any() else stored
 
     def codes(self, data: np.ndarray, shape: Sequence[int]) -> np.ndarray:
         """All of the tensor: scales stand among the codes."""
@@ -171,10 +172,13 @@ def _chunks(weights: np.ndarray) -> Iterator[slice]:
 
 
 def _filled(scales: np.ndarray, dead: np.ndarray) -> np.ndarray:
-    """Scales [rows, n] in which groups without weights have the scale of the others, of the tensor or of the row."""
-    if not dead.any() or dead.all():
-        return scales
-    low, high = (f(axis=1, initial=i, where=~dead) for f, i in ((scales.min, np.inf), (scales.max, -np.inf)))
-    if low.min() == high.max():
-        return np.full_like(scales, low.min())
-    return np.where(dead & (low == high)[:, None], low[:, None], scales)
+    """Scales [rows, n] in which groups without weights have that of the others: of the tensor, the row, or neighbours."""
+    for width in (scales.size, scales.shape[1], 2, 4):
+        if scales.shape[1] % width and width != scales.size:
+            continue
+        cells, live = scales.reshape(-1, width), ~dead.reshape(-1, width)
+        low = cells.min(axis=1, initial=np.inf, where=live, keepdims=True)
+        agree = low == cells.max(axis=1, initial=-np.inf, where=live, keepdims=True)
+        scales = np.where(agree & ~live, low, cells).reshape(scales.shape)
+        dead = (~live & ~agree).reshape(scales.shape)
+    return scales

@@ -67,7 +67,12 @@ def test_sizes_without_row_scales(type_id: int, expected: int) -> None:
 @pytest.mark.parametrize(
     ("type_id", "shape", "words", "hint"),
     [
-        (34, (2, 384), "TQ1_0 needs rows of a multiple of 256 values, not 384", "`i2_s`, `q2_0`, `iq1_bn`, `iq2_bn`"),
+        (
+            34,
+            (2, 384),
+            "TQ1_0 needs rows of a multiple of 256 values, not 384",
+            "`i2_s`, `q2_0`, `iq1_bn`, `iq2_bn`",
+        ),
         (35, (2, 8640), "TQ2_0.*256.*8640", "`q2_0`, `iq1_bn`, `iq2_bn` can"),
         (36, (2, 8640), "I2_S.*128.*8640", "`q2_0`, `iq1_bn`, `iq2_bn` can"),
         (42, (2, 100), "Q2_0.*64.*100", "`f16` holds rows of any length"),
