@@ -96,7 +96,7 @@ class ScaledBlocks(ABC):
         headers, bodies = self._parts(self._records(data, rows, cols))
         stored: np.ndarray = np.ascontiguousarray(headers).view(self.scale_type).astype(np.float32)
         refuse_infinite(stored.reshape(rows, -1))
-        dead = np.zeros(stored.shape, bool)
+        dead: np.ndarray = np.zeros(stored.shape, bool)
         suspects = np.flatnonzero((stored == 0).any(axis=1))
         step = max(1, CHUNK_VALUES * len(bodies) // (rows * cols))
         for start in range(0, len(suspects), step):
