@@ -19,6 +19,7 @@ from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
 from bitnet_cli.errors import FormatError, UnsupportedError, printable
 from bitnet_cli.formats.codecs import codec, is_bare, ternary_codec_for
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
+from bitnet_cli.formats.codecs.ternary_floats import TernaryFloats
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
@@ -275,7 +276,8 @@ class _Tensors:
             data = self.reader.data(name)
             codes, scales = ternary.codes(data, info.shape), simplest(ternary.scales(data, info.shape), cols)
         scales = scales * self._factor(name, info)
-        pack_format = getattr(lib, f"BN_PACK_{ternary.name.upper()}")
+        floats = isinstance(ternary, TernaryFloats)
+        pack_format = lib.BN_PACK_TRITS if floats else getattr(lib, f"BN_PACK_{ternary.name.upper()}")
         try:
             mat = TernaryMatrix.pack(self.ctx, pack_format, codes, rows, cols, scales, layout)
         except NotTernaryError:

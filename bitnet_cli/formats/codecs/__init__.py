@@ -19,6 +19,7 @@ from bitnet_cli.formats.codecs.q4_0 import Q4_0
 from bitnet_cli.formats.codecs.q6_k import Q6_K
 from bitnet_cli.formats.codecs.q8_0 import Q8_0
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
+from bitnet_cli.formats.codecs.ternary_floats import TernaryBF16, TernaryF16, TernaryF32
 from bitnet_cli.formats.codecs.tq1_0 import TQ1_0
 from bitnet_cli.formats.codecs.tq2_0 import TQ2_0
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
@@ -46,6 +47,11 @@ CODECS: tuple[Codec, ...] = (*DENSE_CODECS, *TERNARY_CODECS)
 
 TERNARY_TYPES = frozenset(int(each.type_id) for each in TERNARY_CODECS)
 """Numbers of the tensor types that hold ternary weights."""
+
+TERNARY_FLOATS: dict[int, TernaryCodec] = {
+    each.type_id: each for each in (TernaryF32(), TernaryF16(), TernaryBF16())
+}
+"""How ternary weights are read from tensors of types that hold any weights; whether they are ternary, they tell."""
 
 I2S_LAYOUTS: dict[str, TernaryCodec] = {"x86": I2S(), "arm64": I2SArm()}
 """The layouts that I2_S tensors can have, the usual one first; no file says which."""
@@ -81,7 +87,7 @@ def ternary_codec_for(reader: GGUFReader, info: TensorInfo, i2s_layout: str = "x
         i2s_layout: which of I2S_LAYOUTS the I2_S tensors of the file have.
 
     Raises:
-        UnsupportedError: the tensor is not of a ternary type.
+        UnsupportedError: the tensor is of a type that holds no ternary weights.
         UsageError: there is no such layout.
     """
     if i2s_layout not in I2S_LAYOUTS:
@@ -90,6 +96,8 @@ def ternary_codec_for(reader: GGUFReader, info: TensorInfo, i2s_layout: str = "x
     if info.type == GGMLType.I2_S:
         return I2S_LAYOUTS[i2s_layout]
     found = codec(info.type)
+    if found.type_id in TERNARY_FLOATS:
+        return TERNARY_FLOATS[found.type_id]
     if isinstance(found, BlockCodec):
         raise UnsupportedError(
             f"{reader.path}: `{printable(info.name)}` of type {type_name(info.type)} is not a ternary matrix",
