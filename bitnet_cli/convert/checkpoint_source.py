@@ -59,7 +59,7 @@ class CheckpointSource:
         """The scales that are stored; None where they follow from the weights."""
         name = self._plan.names[tensor.name]
         scale = self._plan.finder.stored_scale(name)
-        return None if scale is None else as_scales(scale)
+        return None if scale is None else as_scales(np.asarray(scale))
 
     def ternary(self, tensor: SourceTensor) -> TernaryWeights:
         """A matrix with its rows in the order of the file."""
@@ -70,7 +70,7 @@ class CheckpointSource:
         for start, stop in row_blocks(rows, cols):
             trits[start:stop] = found.trits(start, stop)
             error = max(error, found.largest_error(trits[start:stop], start, stop))
-        scales = as_scales(found.scale)
+        scales = as_scales(np.asarray(found.scale))
         if planned.permuted_heads:
             head_dim = self._plan.head_dim(planned)
             trits = interleaved(trits, head_dim)
@@ -85,9 +85,13 @@ class CheckpointSource:
         """Rows of a float tensor."""
         return self._checkpoint.float_rows(self._plan.names[tensor.name], start, stop)
 
+    def stored_name(self, tensor: SourceTensor) -> str:
+        """The tensor's name in the checkpoint."""
+        return self._plan.names[tensor.name]
+
     def error(self, tensor: SourceTensor, message: str) -> FormatError:
         """A FormatError with the shard and the tensor's name in the checkpoint."""
-        name = self._plan.names[tensor.name]
+        name = self.stored_name(tensor)
         return FormatError(message, path=self._checkpoint.path_of(name), tensor=name)
 
     def done(self, tensor: SourceTensor) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -102,6 +101,10 @@ class GGUFSource:
         with located(self.path, tensor.name):
             data = self.reader.data(tensor.name)[start * row_bytes : stop * row_bytes]
             return found.decode(data, (stop - start, info.shape[-1]))
+
+    def stored_name(self, tensor: SourceTensor) -> str:
+        """The tensor's name, which stays the same."""
+        return tensor.name
 
     def error(self, tensor: SourceTensor, message: str) -> FormatError:
         """A FormatError with the file and the tensor."""
@@ -213,8 +216,3 @@ def is_gguf(path: Path) -> bool:
             hint="`bitnet convert` takes a directory with config.json and *.safetensors files, or a GGUF file",
         )
     return True
-
-
-def n_values(tensor: SourceTensor) -> int:
-    """Number of weights of a tensor."""
-    return math.prod(tensor.shape)

@@ -110,6 +110,10 @@ class Source(Protocol):
         """
         ...
 
+    def stored_name(self, tensor: SourceTensor) -> str:
+        """What the source calls a tensor."""
+        ...
+
     def error(self, tensor: SourceTensor, message: str) -> FormatError:
         """A FormatError at the tensor."""
         ...

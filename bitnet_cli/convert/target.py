@@ -130,15 +130,16 @@ class Target:
         self, source: Source, tensor: SourceTensor, error: RepresentationError
     ) -> RepresentationError:
         """An error of a codec with the tensor's name, and a hint at the types that can hold the model."""
+        message = f"`{printable(source.stored_name(tensor))}`: {error.message}"
         if tensor.role != "ternary":
-            return RepresentationError(f"`{printable(tensor.name)}`: {error.message}", hint=error.hint)
+            return RepresentationError(message, hint=error.hint)
         able = [f"`--outtype {each.name}`" for each in OUTTYPES.values() if self._able(each, source, tensor)]
         hint = (
             f"{', '.join(able[:-1])}{' or ' if len(able) > 1 else ''}{able[-1]} can hold it"
             if able
             else error.hint
         )
-        return RepresentationError(f"`{printable(tensor.name)}`: {error.message}", hint=hint)
+        return RepresentationError(message, hint=hint)
 
     def _able(self, outtype: Outtype, source: Source, tensor: SourceTensor) -> bool:
         """Whether a type can hold all ternary tensors, as far as is known without reading all weights."""
