@@ -16,6 +16,9 @@ from bitnet_cli.formats.codecs.q4_0 import Q4_0
 from bitnet_cli.formats.codecs.q6_k import Q6_K
 from bitnet_cli.formats.codecs.q8_0 import Q8_0
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
+from bitnet_cli.formats.codecs.tiling import GivenTilings, tiling_to_read
+from bitnet_cli.formats.codecs.tl1 import TL1
+from bitnet_cli.formats.codecs.tl2 import TL2
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
 
@@ -25,7 +28,7 @@ Codec = BlockCodec | TernaryCodec
 DENSE_CODECS: tuple[BlockCodec, ...] = (F32(), F16(), BF16(), Q8_0(), Q6_K(), Q4_0())
 """In the order of their bits per value."""
 
-TERNARY_CODECS: tuple[TernaryCodec, ...] = (I2S(),)
+TERNARY_CODECS: tuple[TernaryCodec, ...] = (I2S(), TL1(), TL2())
 """In the order of their bits per value. A tensor of a file is read by what `ternary_codec_for` says."""
 
 CODECS: tuple[Codec, ...] = (*DENSE_CODECS, *TERNARY_CODECS)
@@ -57,23 +60,30 @@ def dense_codec(type_id: int) -> BlockCodec:
     return found
 
 
-def ternary_codec_for(reader: GGUFReader, info: TensorInfo, i2s_layout: str = "x86") -> TernaryCodec:
+def ternary_codec_for(
+    reader: GGUFReader, info: TensorInfo, i2s_layout: str = "x86", tilings: GivenTilings | None = None
+) -> TernaryCodec:
     """The codec that reads one ternary tensor of a file.
 
     Args:
         reader: the file, whose metadata and other tensors may be needed to tell.
         info: the tensor.
         i2s_layout: which of I2S_LAYOUTS the I2_S tensors of the file have.
+        tilings: how TL1 and TL2 tensors are cut into tiles, if the user says it.
 
     Raises:
-        UnsupportedError: the tensor is not of a ternary type.
-        UsageError: there is no such layout.
+        UnsupportedError: the tensor is not of a ternary type, or nothing is known about its tiling.
+        UsageError: there is no such layout, or the tiling does not fit.
+        FormatError: the metadata that should give the tiling are damaged.
     """
     if i2s_layout not in I2S_LAYOUTS:
         known = ", ".join(f"`{name}`" for name in I2S_LAYOUTS)
         raise UsageError(f"I2_S has no layout `{printable(i2s_layout)}`", hint=f"there are {known}")
     if info.type == GGMLType.I2_S:
         return I2S_LAYOUTS[i2s_layout]
+    if info.type in (GGMLType.TL1, GGMLType.TL2):
+        tiling = tiling_to_read(reader, info, tilings)
+        return TL1(tiling) if info.type == GGMLType.TL1 else TL2(tiling)
     found = codec(info.type)
     if isinstance(found, BlockCodec):
         raise UnsupportedError(
@@ -84,7 +94,7 @@ def ternary_codec_for(reader: GGUFReader, info: TensorInfo, i2s_layout: str = "x
 
 
 def codec_named(name: str) -> Codec:
-    """The codec called `f32`, `f16`, `bf16`, `q8_0`, `q6_k`, `q4_0` or `i2_s`; else UnsupportedError."""
+    """The codec called `f32`, `f16`, `bf16`, `q8_0`, `q6_k`, `q4_0`, `i2_s`, `tl1` or `tl2`; else UnsupportedError."""
     for candidate in CODECS:
         if candidate.name == name:
             return candidate
