@@ -21,7 +21,7 @@ from bitnet_cli.formats.codecs import codec, ternary_codec_for
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
-from bitnet_cli.native import Context, DenseMatrix, Layout, NotTernaryError, TernaryMatrix
+from bitnet_cli.native import Context, DenseMatrix, Layout, NotTernaryError, TernaryMatrix, lib
 
 DENSE_TYPES = (GGMLType.F32, GGMLType.F16, GGMLType.BF16, GGMLType.Q8_0, GGMLType.Q6_K, GGMLType.Q4_0)
 
@@ -270,7 +270,7 @@ class _Tensors:
             data = self.reader.data(name)
             codes, scales = ternary.codes(data, info.shape), ternary.scales(data, info.shape)
         try:
-            mat = TernaryMatrix.from_i2_s(self.ctx, codes, rows, cols, float(scales[0, 0]), layout)
+            mat = TernaryMatrix.pack(self.ctx, lib.BN_PACK_I2_S, codes, rows, cols, scales, layout)
         except NotTernaryError:
             raise FormatError(
                 "the tensor holds code 3, which is no ternary value: the file is damaged",

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,6 +30,7 @@ __all__ = [
     "NotTernaryError",
     "Plan",
     "TernaryMatrix",
+    "Tiling",
     "build",
     "compiler",
     "count_codes",
@@ -153,13 +154,25 @@ class Layout(IntEnum):
     """Lookups, streamed from end to end: three weights to an index of five bits."""
 
 
-class TernaryMatrix:
-    """An immutable matrix of -1, 0, +1 with one scale, in the layout the kernels read."""
+class Tiling(Protocol):
+    """How a TL1 or TL2 tensor is cut into tiles."""
 
-    def __init__(self, handle: Any, scale: float, layout: Layout) -> None:
+    rows_outer: int
+    cols: int
+    rows_inner: int
+
+
+class TernaryMatrix:
+    """An immutable matrix of -1, 0, +1 with scales, in the layout the kernels read.
+
+    Wherever scales are taken they are a float, one for the tensor, or float32 [1, 1], [rows, 1] (one per row) or
+    [rows, cols // group] (one per group of 64, 128 or 256 columns). They may be negative or 0, but must be finite.
+    """
+
+    def __init__(self, handle: Any, scales: np.ndarray, layout: Layout) -> None:
         self.handle = ffi.gc(handle, lib.bn_tmat_free)
-        self.scale = scale
-        """What every weight is multiplied by."""
+        self.scales = scales
+        """What the weights are multiplied by: float32 [1, 1], [rows, 1] or [rows, cols // group]."""
         self.layout = layout
         self.rows = int(lib.bn_tmat_rows(handle))
         self.cols = int(lib.bn_tmat_cols(handle))
@@ -172,43 +185,61 @@ class TernaryMatrix:
 
     @classmethod
     def from_trits(
-        cls, ctx: Context, trits: np.ndarray, scale: float, layout: Layout = Layout.T2
+        cls, ctx: Context, trits: np.ndarray, scales: np.ndarray | float, layout: Layout = Layout.T2
     ) -> TernaryMatrix:
         """From int8 [rows, cols] of -1, 0, +1."""
-        data, shape = _pointer(trits, np.int8, "const void *"), trits.shape
-        return cls._pack(ctx, lib.BN_PACK_TRITS, layout, data, trits.nbytes, shape, scale)
+        rows, cols = trits.shape
+        return cls.pack(ctx, lib.BN_PACK_TRITS, trits, rows, cols, scales, layout)
 
     @classmethod
-    def from_i2_s(
+    def pack(
         cls,
         ctx: Context,
-        codes: np.ndarray,
+        pack_format: int,
+        data: np.ndarray,
         rows: int,
         cols: int,
-        scale: float,
+        scales: np.ndarray | float,
         layout: Layout = Layout.T2,
+        tiling: Tiling | None = None,
     ) -> TernaryMatrix:
-        """From the packed codes of an I2_S tensor: uint8 [rows * cols / 4], without the tail that holds the scale."""
-        data, shape = _pointer(codes, np.uint8, "const void *"), (rows, cols)
-        return cls._pack(ctx, lib.BN_PACK_I2_S, layout, data, codes.nbytes, shape, scale)
+        """From the codes of a tensor as a file holds them.
 
-    @classmethod
-    def _pack(
-        cls,
-        ctx: Context,
-        fmt: int,
-        layout: Layout,
-        data: Any,
-        n_bytes: int,
-        shape: tuple[int, ...],
-        scale: float,
-    ) -> TernaryMatrix:
+        Args:
+            ctx: threads and kernels; packing uses all of them.
+            pack_format: a `BN_PACK_…` of `lib` (bitnet_api.h).
+            data: uint8, contiguous: the codes; for BN_PACK_TRITS int8 [rows, cols].
+            rows, cols: the shape.
+            scales: as the class says.
+            layout: how the weights are to lie in memory.
+            tiling: of BN_PACK_TL1 and BN_PACK_TL2.
+
+        Raises:
+            NotTernaryError: a code stands for no weight.
+            NativeError: a scale is not finite, or the sizes do not fit each other or the format.
+        """
+        dtype = np.int8 if pack_format == lib.BN_PACK_TRITS else np.uint8
+        pointer, held = _pointer(data, dtype, "const void *"), _scales(scales)
+        tiles = ffi.NULL
+        if tiling is not None:
+            tiles = ffi.new("bn_tiling *", (tiling.rows_outer, tiling.cols, tiling.rows_inner))
         out = ffi.new("bn_tmat **")
-        rows, cols = shape
         with ctx.lock:
-            status = lib.bn_tmat_pack(ctx.handle, fmt, layout, data, n_bytes, rows, cols, scale, out)
+            status = lib.bn_tmat_pack(
+                ctx.handle,
+                pack_format,
+                layout,
+                pointer,
+                data.nbytes,
+                rows,
+                cols,
+                tiles,
+                _pointer(held, np.float32, "const float *"),
+                *held.shape,
+                out,
+            )
         check(status, f"packing a {rows}×{cols} ternary matrix")
-        return cls(out[0], scale, layout)
+        return cls(out[0], held, layout)
 
     def unpack(self) -> np.ndarray:
         """int8 [rows, cols]."""
@@ -428,6 +459,14 @@ def _check_isa(isa: str) -> None:
         raise UsageError(f"unknown instruction set `{isa}`", hint=f"this machine runs {usable}")
     if not found.supported:
         raise UsageError(f"this CPU does not run `{isa}`", hint=f"this machine runs {usable}")
+
+
+def _scales(scales: np.ndarray | float) -> np.ndarray:
+    """Scales as an array of its own, float32 [n, m]."""
+    held = np.array(scales, np.float32, order="C")
+    if held.ndim not in (0, 2):
+        raise ValueError(f"scales must be a number or a matrix, not of the shape {held.shape}")
+    return held.reshape(1, 1) if held.ndim == 0 else held
 
 
 def _pointer(array: np.ndarray, dtype: Any, ctype: str) -> Any:

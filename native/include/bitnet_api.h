@@ -11,7 +11,8 @@ typedef enum {
     BN_ERR_ARG = 2,     /* an argument is out of its documented range */
     BN_ERR_ISA = 3,     /* the ISA is unknown, not compiled in, or not supported by this CPU */
     BN_ERR_CODE = 4,    /* packed weights hold a code that is not -1, 0 or +1 */
-    BN_ERR_THREAD = 5   /* a thread could not be started, or the threads stayed behind in a fork */
+    BN_ERR_THREAD = 5,  /* a thread could not be started, or the threads stayed behind in a fork */
+    BN_ERR_SCALE = 6    /* a scale is an infinity or a NaN */
 } bn_status;
 
 /* One English sentence without final period for a status; never NULL. */
@@ -38,14 +39,31 @@ int32_t bn_ctx_n_threads(const bn_ctx *ctx);
  * NULL if there is no such kernel. Shows that a forced ISA really runs. */
 const char *bn_ctx_kernel_isa(const bn_ctx *ctx, const char *kernel);
 
-/* ---- Ternary matrix: weights -1, 0, +1 times one scale, in the layout the kernels read. ---- */
+/* ---- Ternary matrix: weights -1, 0, +1 times scales, in the layout the kernels read. ---- */
 
 typedef struct bn_tmat bn_tmat;
 
+/* Where weights come from: the bytes of a file's tensor without what follows the codes, such as a scale for all. */
 typedef enum {
-    BN_PACK_TRITS = 0,  /* int8 -1, 0, +1, row-major [rows][cols] */
-    BN_PACK_I2_S = 1    /* 2-bit codes of GGUF I2_S, layout A (128/32), rows*cols/4 bytes, the scale not included */
+    BN_PACK_TRITS = 0,      /* int8 -1, 0, +1, row-major [rows][cols] */
+    BN_PACK_I2_S = 1,       /* 2-bit codes of GGUF I2_S, layout A (128/32), rows*cols/4 bytes, the scale not included */
+    BN_PACK_I2_S_ARM = 2,   /* the same in the layout of ARM builds (64/16) */
+    BN_PACK_TQ1_0 = 3,
+    BN_PACK_TQ2_0 = 4,
+    BN_PACK_IQ1_BN = 5,
+    BN_PACK_IQ2_BN = 6,
+    BN_PACK_IQ2_BN_R4 = 7,
+    BN_PACK_Q2_0 = 8,
+    BN_PACK_TL1 = 9,        /* with a tiling */
+    BN_PACK_TL2 = 10        /* with a tiling */
 } bn_pack_format;
+
+/* How TL1 and TL2 cut a matrix into tiles. */
+typedef struct {
+    int32_t rows_outer;     /* rows of a tile (BM) */
+    int32_t cols;           /* cols of a tile (BK) */
+    int32_t rows_inner;     /* rows that a kernel takes at once (bm) */
+} bn_tiling;
 
 /* How the weights lie in memory; results do not depend on it. */
 typedef enum {
@@ -56,9 +74,13 @@ typedef enum {
 } bn_layout;
 
 /* Copies `data` (n_bytes long, checked against rows, cols and format) into a new matrix. cols of BN_PACK_I2_S must be a
- * multiple of 128. BN_ERR_CODE if a weight is not ternary. The matrix owns its memory and is immutable. */
+ * multiple of 128. tiling: of BN_PACK_TL1 and _TL2, else NULL.
+ * scales: float32 [n_scale_rows][n_scale_cols], copied: [1][1] for the tensor, [rows][1] for each row, or
+ * [rows][cols / group] for each group of 64, 128 or 256 cols. Any sign, but finite: else BN_ERR_SCALE.
+ * BN_ERR_CODE if a weight is not ternary. The matrix owns its memory and is immutable. */
 bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, const void *data, size_t n_bytes,
-                       size_t rows, size_t cols, float scale, bn_tmat **out);
+                       size_t rows, size_t cols, const bn_tiling *tiling, const float *scales, size_t n_scale_rows,
+                       size_t n_scale_cols, bn_tmat **out);
 /* Writes the weights back as int8 [rows][cols], row-major. */
 bn_status bn_tmat_unpack(const bn_tmat *mat, int8_t *trits);
 void bn_tmat_free(bn_tmat *mat);            /* NULL is allowed */

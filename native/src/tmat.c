@@ -5,6 +5,7 @@
  * not know each other. The work is cut into pieces small enough for the L2 cache. */
 #include "tmat.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -242,13 +243,18 @@ static int measure(bn_tmat *mat)
 }
 
 bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, const void *data, size_t n_bytes,
-                       size_t rows, size_t cols, float scale, bn_tmat **out)
+                       size_t rows, size_t cols, const bn_tiling *tiling, const float *scales, size_t n_scale_rows,
+                       size_t n_scale_cols, bn_tmat **out)
 {
-    bn_tmat shape = {.rows = rows, .cols = cols, .layout = layout, .scale = scale};
-    if (!ctx || !data || !out || source_bytes(format, rows, cols) == 0 || n_bytes != source_bytes(format, rows, cols) ||
+    bn_tmat shape = {.rows = rows, .cols = cols, .layout = layout};
+    if (!ctx || !data || !out || tiling || source_bytes(format, rows, cols) == 0 ||
+        n_bytes != source_bytes(format, rows, cols) || !scales || n_scale_rows != 1 || n_scale_cols != 1 ||
         !measure(&shape))
         return BN_ERR_ARG;
     *out = NULL;
+    if (!isfinite(scales[0]))
+        return BN_ERR_SCALE;
+    shape.scale = scales[0];
     if (!bn_pool_is_alive(ctx->pool))
         return BN_ERR_THREAD;
     bn_tmat *mat = malloc(sizeof *mat);

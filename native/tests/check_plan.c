@@ -151,7 +151,8 @@ static void check_product(bn_ctx *ctx, bn_layout layout, size_t rows0, size_t co
         trits[m] = malloc(rows[m] * cols);
         for (size_t i = 0; i < rows[m] * cols; i++)
             trits[m][i] = (int8_t)((int)check_below(3) - 1);
-        check(bn_tmat_pack(ctx, BN_PACK_TRITS, layout, trits[m], rows[m] * cols, rows[m], cols, scale, &mats[m]) == BN_OK,
+        check(bn_tmat_pack(ctx, BN_PACK_TRITS, layout, trits[m], rows[m] * cols, rows[m], cols, NULL, &scale, 1, 1,
+                           &mats[m]) == BN_OK,
               "pack");
     }
     bn_op ops[2] = {quant_of(0, 1, 0), matmul_of(1, n_products, mats, 2, 3, 4)};
