@@ -12,6 +12,9 @@ from bitnet_cli.formats.codecs.block_codec import BlockCodec
 from bitnet_cli.formats.codecs.f16 import F16
 from bitnet_cli.formats.codecs.f32 import F32
 from bitnet_cli.formats.codecs.i2_s import I2S, I2SArm
+from bitnet_cli.formats.codecs.iq1_bn import IQ1_BN
+from bitnet_cli.formats.codecs.iq2_bn import IQ2_BN, IQ2_BN_R4
+from bitnet_cli.formats.codecs.q2_0 import Q2_0
 from bitnet_cli.formats.codecs.q4_0 import Q4_0
 from bitnet_cli.formats.codecs.q6_k import Q6_K
 from bitnet_cli.formats.codecs.q8_0 import Q8_0
@@ -19,6 +22,8 @@ from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
 from bitnet_cli.formats.codecs.tiling import GivenTilings, tiling_to_read
 from bitnet_cli.formats.codecs.tl1 import TL1
 from bitnet_cli.formats.codecs.tl2 import TL2
+from bitnet_cli.formats.codecs.tq1_0 import TQ1_0
+from bitnet_cli.formats.codecs.tq2_0 import TQ2_0
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
 
@@ -28,7 +33,17 @@ Codec = BlockCodec | TernaryCodec
 DENSE_CODECS: tuple[BlockCodec, ...] = (F32(), F16(), BF16(), Q8_0(), Q6_K(), Q4_0())
 """In the order of their bits per value."""
 
-TERNARY_CODECS: tuple[TernaryCodec, ...] = (I2S(), TL1(), TL2())
+TERNARY_CODECS: tuple[TernaryCodec, ...] = (
+    IQ1_BN(),
+    TQ1_0(),
+    TL2(),
+    I2S(),
+    TL1(),
+    IQ2_BN(),
+    IQ2_BN_R4(),
+    TQ2_0(),
+    Q2_0(),
+)
 """In the order of their bits per value. A tensor of a file is read by what `ternary_codec_for` says."""
 
 CODECS: tuple[Codec, ...] = (*DENSE_CODECS, *TERNARY_CODECS)
@@ -39,6 +54,8 @@ TERNARY_TYPES = frozenset(int(each.type_id) for each in TERNARY_CODECS)
 
 I2S_LAYOUTS: dict[str, TernaryCodec] = {"x86": I2S(), "arm64": I2SArm()}
 """The layouts that I2_S tensors can have, the usual one first; no file says which."""
+
+_BARE: dict[int, TernaryCodec] = {GGMLType.IQ1_BN: IQ1_BN(bare=True), GGMLType.IQ2_BN: IQ2_BN(bare=True)}
 
 
 def codec(type_id: int) -> Codec:
@@ -90,11 +107,16 @@ def ternary_codec_for(
             f"{reader.path}: `{printable(info.name)}` of type {type_name(info.type)} is not a ternary matrix",
             hint="convert the original checkpoint with `bitnet convert`",
         )
-    return found
+    return _BARE[info.type] if is_bare(info) else found
+
+
+def is_bare(info: TensorInfo) -> bool:
+    """Whether the rows of a tensor lack the scales that its type has today: its size tells (`gguf_reader`)."""
+    return info.type in _BARE and info.n_bytes == _BARE[info.type].n_bytes(info.shape)
 
 
 def codec_named(name: str) -> Codec:
-    """The codec called `f32`, `f16`, `bf16`, `q8_0`, `q6_k`, `q4_0`, `i2_s`, `tl1` or `tl2`; else UnsupportedError."""
+    """The codec of a name such as `f16`, `q6_k` or `i2_s`. Raises UnsupportedError if there is none."""
     for candidate in CODECS:
         if candidate.name == name:
             return candidate

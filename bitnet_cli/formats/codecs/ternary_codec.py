@@ -128,7 +128,9 @@ def regrouped(scales: np.ndarray, trits: np.ndarray, n_groups: int, name: str) -
     (rows, cols), (n, m) = trits.shape, scales.shape
     wanted = (rows, n_groups) if n_groups else (1, 1)
     if n not in (1, rows) or (n == 1 and m > 1 and rows > 1) or cols % m:
-        raise RepresentationError(f"scales of shape {(n, m)} do not fit a matrix of {rows} rows and {cols} columns")
+        raise RepresentationError(
+            f"scales of shape {(n, m)} do not fit a matrix of {rows} rows and {cols} columns"
+        )
     if (scales == scales[0, 0]).all():
         return np.full(wanted, scales[0, 0], np.float32)
     if n_groups and n_groups % m == 0:
@@ -141,7 +143,9 @@ def regrouped(scales: np.ndarray, trits: np.ndarray, n_groups: int, name: str) -
     high = cells.max(axis=2, initial=-np.inf, where=live)
     if (low < high).any():
         row, group = np.argwhere(low < high)[0]
-        where = f"row {row} has" + (f" in group {group}" if n_groups > 1 else "") if n_groups else "this one has"
+        where = (
+            f"row {row} has" + (f" in group {group}" if n_groups > 1 else "") if n_groups else "this one has"
+        )
         raise RepresentationError(
             f"{name} holds one scale for {_extent(n_groups, cols)}; {where} several "
             f"({low[row, group]:.6g} to {high[row, group]:.6g})",
@@ -172,6 +176,4 @@ def codes_of(trits: np.ndarray) -> np.ndarray:
 
 def no_weight(code: str, row: int, col: int) -> FormatError:
     """The error for a code that stands for no weight, at its place."""
-    return FormatError(
-        f"row {row}, column {col} holds {code}, which stands for no weight", hint=DAMAGED
-    )
+    return FormatError(f"row {row}, column {col} holds {code}, which stands for no weight", hint=DAMAGED)
