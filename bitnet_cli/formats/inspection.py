@@ -19,7 +19,7 @@ import numpy as np
 from bitnet_cli.formats.codecs import CODECS
 from bitnet_cli.formats.codecs.i2_s import stored_scale
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
-from bitnet_cli.formats.gguf_types import I2_S_TAIL, GGMLType, type_name
+from bitnet_cli.formats.gguf_types import I2_S_TAIL, GGMLType, file_number, type_name
 
 CountCodes = Callable[[np.ndarray], np.ndarray]
 """uint8 packed codes -> uint64 [4], how often each 2-bit code occurs, as `bitnet_cli.native.count_codes`."""
@@ -83,7 +83,7 @@ class TensorReport:
             "name": self.info.name,
             "kind": self.kind,
             "type": type_name(self.info.type),
-            "type_id": self.info.type,
+            "type_id": file_number(self.info.type),
             "shape": list(self.info.shape),
             "parameters": self.info.n_values,
             "offset": self.info.offset,
