@@ -12,6 +12,8 @@ from bitnet_cli.errors import BitnetError, RepresentationError, UnsupportedError
 from bitnet_cli.formats.codecs import CODECS, TERNARY_FLOATS, Codec, codec_named
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec, regrouped
+from bitnet_cli.formats.codecs.tiled_codec import TiledCodec
+from bitnet_cli.formats.codecs.tiling import tiling_key, tiling_metadata
 from bitnet_cli.formats.gguf_types import GGMLType
 from bitnet_cli.formats.gguf_writer import TensorSpec
 
@@ -62,6 +64,8 @@ OUTTYPES: dict[str, Outtype] = {
     each.name: each
     for each in (
         Outtype("i2_s", 40, 0),
+        Outtype("tl1", 38, 0),
+        Outtype("tl2", 39, 0),
         Outtype("tq1_0", 36, 256),
         Outtype("tq2_0", 37, 256),
         Outtype("q2_0", 41, 64),
@@ -122,7 +126,15 @@ class Target:
 
     def metadata(self, pairs: Sequence[Pair], planned: Sequence[TargetTensor]) -> list[Pair]:
         """The source's metadata with those keys that say how the weights are stored."""
-        changed = {_FILE_TYPE: (_FILE_TYPE, "u32", self.outtype.file_type), _QUANTIZATION[0]: _QUANTIZATION}
+        changed: dict[str, Pair] = {
+            _FILE_TYPE: (_FILE_TYPE, "u32", self.outtype.file_type),
+            _QUANTIZATION[0]: _QUANTIZATION,
+        }
+        tiled = {each.source.matrix: each.codec for each in planned if isinstance(each.codec, TiledCodec)}
+        if tiled:
+            type_id = next(iter(tiled.values())).type_id
+            tilings = {shape: codec.tiling_for(shape) for shape, codec in tiled.items()}
+            changed[tiling_key(type_id)] = tiling_metadata(type_id, tilings)
         kept = [changed.pop(pair[0], pair) for pair in pairs]
         return [*kept, *changed.values()]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt
+from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt
 from bitnet_cli.cli.output import Progress, out
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def convert(
         typer.Option(
             "--outtype",
             metavar="TYPE",
-            help="How ternary weights are stored: i2_s, tq1_0, tq2_0, q2_0, iq2_bn or f16.",
+            help="How ternary weights are stored: i2_s, tl1, tl2, tq1_0, tq2_0, q2_0, iq2_bn or f16.",
         ),
     ] = "i2_s",
     embed_type: Annotated[
@@ -63,6 +63,7 @@ def convert(
         typer.Option("--ternarize", help="Round float weights although config.json does not say BitNet."),
     ] = False,
     i2s_layout: I2sLayoutOpt = None,
+    tiling: TilingOpt = None,
     json: JsonOpt = False,
 ) -> None:
     """Convert a Hugging Face checkpoint, or another GGUF file, to GGUF.
@@ -82,6 +83,7 @@ def convert(
     """
     from bitnet_cli.convert import pipeline
     from bitnet_cli.formats.codecs import ternary_codec_for
+    from bitnet_cli.formats.codecs.tiling import GivenTilings
 
     target = output or pipeline.default_output(src, outtype)
     with ExitStack() as stack:
@@ -100,7 +102,9 @@ def convert(
             overwrite=force,
             verify=verify,
             ternarize=ternarize,
-            codec_for=partial(ternary_codec_for, i2s_layout=i2s_layout or "x86"),
+            codec_for=partial(
+                ternary_codec_for, i2s_layout=i2s_layout or "x86", tilings=GivenTilings.parse(tiling or ())
+            ),
             progress=show,
         )
     if json:
