@@ -11,11 +11,12 @@ from bitnet_cli.convert.head_rows import interleaved
 from bitnet_cli.convert.hf_names import PlannedTensor
 from bitnet_cli.convert.metadata import file_metadata
 from bitnet_cli.convert.plan import plan_conversion
-from bitnet_cli.convert.source import Pair, Role, SourceTensor, TernaryWeights
+from bitnet_cli.convert.source import Pair, SourceTensor, TernaryWeights
 from bitnet_cli.convert.tokenizer_metadata import read_tokenizer
 from bitnet_cli.errors import FormatError
 from bitnet_cli.formats.codecs.ternary_codec import as_scales
 from bitnet_cli.formats.gguf_types import DEFAULT_ALIGNMENT, GGMLType
+from bitnet_cli.formats.tensor_roles import Role
 
 _TYPES = {"F32": GGMLType.F32, "F16": GGMLType.F16, "BF16": GGMLType.BF16}
 

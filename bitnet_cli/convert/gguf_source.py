@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from bitnet_cli.convert.source import EMBEDDINGS, Pair, Role, SourceTensor, TernaryWeights
+from bitnet_cli.convert.source import Pair, SourceTensor, TernaryWeights
 from bitnet_cli.errors import BitnetError, FormatError, UnsupportedError, printable
 from bitnet_cli.formats.codecs import TERNARY_FLOATS, TERNARY_TYPES, codec, is_bare, ternary_codec_for
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
-from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
 from bitnet_cli.formats.scales import simplest
+from bitnet_cli.formats.tensor_roles import role_of
+from bitnet_cli.formats.ternary_survey import CodecFor
 from bitnet_cli.text.repairs import repair
 
-CodecFor = Callable[[GGUFReader, TensorInfo], TernaryCodec]
-"""Finds the codec of a ternary tensor; may raise BitnetErrors."""
-
-# The matrices that every graph multiplies with: float ones among them must be ternary to be converted.
-_PROJECTION = re.compile(r"blk\.\d+\.(attn_(q|k|v|qkv|output)|ffn_(gate|up|down))\.weight")
 _TILING = re.compile(r"bitnet_cli\.tl[12]\.tiling")
 _SPLIT = "split.count"
 
@@ -139,7 +135,7 @@ class GGUFSource:
         """Ternary tensors and the tensors `blk.N.x.scale` that some files keep their scale in."""
         for name, info in self.reader.tensors.items():
             scale = name.removesuffix("weight") + "scale"
-            if self._role(info) == "ternary" and name.endswith(".weight"):
+            if role_of(info) == "ternary" and name.endswith(".weight"):
                 if scale in self.reader.tensors:
                     yield name, scale
                 elif is_bare(info):
@@ -158,16 +154,8 @@ class GGUFSource:
             raise UnsupportedError(f"{self.path}: `{printable(info.name)}` is not one F32 scale")
         return np.float32(self.reader.data(info.name).view("<f4")[0])
 
-    def _role(self, info: TensorInfo) -> Role:
-        if info.name in EMBEDDINGS:
-            return "embedding"
-        if info.type in TERNARY_TYPES:
-            return "ternary"
-        is_float = info.type in TERNARY_FLOATS and len(info.shape) == 2
-        return "ternary" if is_float and _PROJECTION.fullmatch(info.name) else "other"
-
     def _tensor(self, info: TensorInfo) -> SourceTensor:
-        return SourceTensor(info.name, info.shape, self._role(info), info.type, info.n_bytes)
+        return SourceTensor(info.name, info.shape, role_of(info), info.type, info.n_bytes)
 
     def _ternary_rows(self, tensor: SourceTensor, start: int, stop: int) -> np.ndarray:
         """Rows of a ternary embedding, which is decoded whole and kept until another one is asked for."""

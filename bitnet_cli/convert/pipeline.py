@@ -18,7 +18,7 @@ import numpy as np
 
 from bitnet_cli.convert.checkpoint import model_name, row_blocks
 from bitnet_cli.convert.checkpoint_source import CheckpointSource
-from bitnet_cli.convert.gguf_source import CodecFor, GGUFSource, is_gguf
+from bitnet_cli.convert.gguf_source import GGUFSource, is_gguf
 from bitnet_cli.convert.report import ConvertReport
 from bitnet_cli.convert.source import Source, SourceTensor
 from bitnet_cli.convert.target import KEEP, OUTTYPES, Target, TargetTensor, specs
@@ -29,6 +29,7 @@ from bitnet_cli.formats.codecs.block_codec import BlockCodec
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
 from bitnet_cli.formats.gguf_types import type_name
 from bitnet_cli.formats.gguf_writer import GGUFWriter
+from bitnet_cli.formats.ternary_survey import CodecFor
 
 DEFAULT_OUTTYPE = "i2_s"
 _INCOMPLETE = "`bitnet convert` takes a complete Hugging Face checkpoint: download it again"

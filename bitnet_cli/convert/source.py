@@ -9,18 +9,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from bitnet_cli.errors import FormatError
+from bitnet_cli.formats.tensor_roles import Role
 
-Role = Literal["ternary", "embedding", "other"]
 Pair = tuple[str, str, object]
 """Key, value type and value of a piece of metadata."""
-
-EMBEDDINGS = frozenset({"token_embd.weight", "output.weight"})
-"""The embedding and the output matrix, whose type is chosen with `--embed-type`."""
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def test_plain_llama_needs_ternarize(bitnet: Callable, plain: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (("--outtype", "tl9"), 2, "`i2_s`, `tq1_0`"),
+        (("--outtype", "tl9"), 2, "`i2_s`, `tl1`"),
         (("--embed-type", "q3_k"), 2, "q8_0"),
         (("--embed-type", "q6_k"), 1, "--embed-type f16"),
         (("-o", "nowhere/out.gguf"), 1, "mkdir -p nowhere"),
