@@ -18,7 +18,7 @@ from bitnet_cli.engine.calibration import kernel_for
 from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
 from bitnet_cli.errors import FormatError, UnsupportedError, printable
 from bitnet_cli.formats.codecs import codec, is_bare, ternary_codec_for
-from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
+from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec, refuse_infinite
 from bitnet_cli.formats.codecs.tiled_codec import TiledCodec
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
@@ -275,7 +275,9 @@ class _Tensors:
         with located(self.reader.path, name):
             data = self.reader.data(name)
             codes, scales = ternary.codes(data, info.shape), simplest(ternary.scales(data, info.shape), cols)
-        scales = scales * self._factor(name, info)
+            with np.errstate(over="ignore"):
+                scales = scales * self._factor(name, info)
+            refuse_infinite(scales)
         pack_format = getattr(lib, f"BN_PACK_{ternary.name.upper()}")
         tiling = ternary.tiling_for(info.shape) if isinstance(ternary, TiledCodec) else None
         try:
