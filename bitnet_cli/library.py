@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from bitnet_cli.engine.sampler import Sampling
 from bitnet_cli.engine.scoring import log_probabilities
 from bitnet_cli.engine.session import Session
 from bitnet_cli.errors import FormatError, UsageError
+from bitnet_cli.formats.codecs import ternary_codec_for
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader
 from bitnet_cli.native import DEFAULT_KV_TYPE, Context, physical_cores
@@ -128,6 +130,7 @@ class BitNetModel:
         isa: str | None = None,
         kernel: str | None = None,
         kv_type: str | None = None,
+        i2s_layout: str | None = None,
     ) -> BitNetModel:
         """Loads a GGUF file.
 
@@ -139,6 +142,8 @@ class BitNetModel:
             kernel: `mad` (multiply and add) or `lut` (lookup tables); `auto` or None for what is faster here, which is
                 measured once for a large model and remembered. Results do not depend on it.
             kv_type: what keys and values are stored as: `f32`, `f16` or `i8`; None for `f16`.
+            i2s_layout: how I2_S weights lie in the file: `x86` or None, or `arm64` as some builds of bitnet.cpp on ARM
+                wrote them. Nothing in a file tells.
 
         Raises:
             FormatError, UnsupportedError, UsageError: see `bitnet_cli.errors`.
@@ -151,7 +156,8 @@ class BitNetModel:
             meta, notes = repair(reader.metadata)
             with ThreadPoolExecutor(1) as beside:
                 building = beside.submit(Tokenizer.from_metadata, meta)
-                model = Model.load(reader, meta, ctx, options)
+                codec_for = partial(ternary_codec_for, i2s_layout=i2s_layout or "x86")
+                model = Model.load(reader, meta, ctx, options, codec_for)
                 with located(reader.path):
                     tokenizer = building.result()
                     template = ChatTemplate.from_metadata(meta, tokenizer)

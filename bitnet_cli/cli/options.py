@@ -68,3 +68,12 @@ KernelOpt = Annotated[
         show_default=False,
     ),
 ]
+I2sLayoutOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--i2s-layout",
+        metavar="NAME",
+        help="How I2_S weights lie in the file: x86, or arm64 for files that bitnet.cpp made on ARM. Default: x86.",
+        show_default=False,
+    ),
+]

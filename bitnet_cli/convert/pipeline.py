@@ -25,7 +25,7 @@ from bitnet_cli.convert.tokenizer_metadata import read_tokenizer
 from bitnet_cli.convert.verification import verify_file
 from bitnet_cli.errors import BitnetError, FormatError, RepresentationError, with_hint
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
-from bitnet_cli.formats.codecs.i2_s import I2S
+from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
 from bitnet_cli.formats.gguf_types import I2_S_TAIL
 from bitnet_cli.formats.gguf_writer import GGUFWriter
 
@@ -123,10 +123,10 @@ def _write(
     with _open_writer(plan, target, report, overwrite=overwrite) as writer:
         for tensor in plan.tensors:
             codec = plan.codec(tensor)
-            if isinstance(codec, I2S):
-                _write_ternary(plan, tensor, codec, writer, report, meter)
-            else:
+            if isinstance(codec, BlockCodec):
                 _write_dense(plan, tensor, codec, writer, report, meter)
+            else:
+                _write_ternary(plan, tensor, codec, writer, report, meter)
 
 
 def _open_writer(plan: ConversionPlan, target: Path, report: ConvertReport, *, overwrite: bool) -> GGUFWriter:
@@ -141,7 +141,7 @@ def _open_writer(plan: ConversionPlan, target: Path, report: ConvertReport, *, o
 def _write_ternary(
     plan: ConversionPlan,
     tensor: PlannedTensor,
-    codec: I2S,
+    codec: TernaryCodec,
     writer: GGUFWriter,
     report: ConvertReport,
     meter: _Meter,

@@ -14,7 +14,7 @@ from bitnet_cli.convert.plan import ConversionPlan
 from bitnet_cli.convert.report import ConvertReport
 from bitnet_cli.errors import FormatError, with_hint
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
-from bitnet_cli.formats.codecs.i2_s import I2S
+from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
 from bitnet_cli.formats.gguf_reader import GGUFReader
 from bitnet_cli.formats.gguf_types import I2_S_TAIL
 
@@ -43,17 +43,17 @@ def verify_file(
             info = file.tensors.get(tensor.name)
             if info is None or (info.shape, info.type) != (tensor.shape, codec.type_id):
                 raise _difference(path, tensor, "it is missing or has another shape or type")
-            if isinstance(codec, I2S):
-                _verify_ternary(file, plan, tensor, codec, done)
-            else:
+            if isinstance(codec, BlockCodec):
                 _verify_dense(file, plan, tensor, codec, report.kinds[tensor.kind].max_error, done)
+            else:
+                _verify_ternary(file, plan, tensor, codec, done)
 
 
 def _verify_ternary(
     file: GGUFReader,
     plan: ConversionPlan,
     tensor: PlannedTensor,
-    codec: I2S,
+    codec: TernaryCodec,
     done: Callable[[int, str], None],
 ) -> None:
     rows, cols = tensor.shape
@@ -63,10 +63,10 @@ def _verify_ternary(
     row_bytes = cols // 4
     for start, stop in row_blocks(rows, cols, head_dim):
         block = np.concatenate([data[start * row_bytes : stop * row_bytes], data[-I2_S_TAIL:]])
-        trits, scale = codec.decode(block, (stop - start, cols))
+        trits, scales = codec.decode(block, (stop - start, cols))
         if tensor.permuted_heads:
             trits = halved(trits, head_dim)
-        if scale != float(source.scale) or not np.array_equal(trits, source.trits(start, stop)):
+        if scales != source.scale or not np.array_equal(trits, source.trits(start, stop)):
             raise _difference(
                 file.path, tensor, f"rows {start} to {stop - 1} are not those of the checkpoint"
             )

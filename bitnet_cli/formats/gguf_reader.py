@@ -16,9 +16,11 @@ from bitnet_cli.errors import FormatError, RepresentationError, UnsupportedError
 from bitnet_cli.formats.file_mapping import FileMapping
 from bitnet_cli.formats.gguf_metadata import Cursor, Metadata, read_metadata
 from bitnet_cli.formats.gguf_types import (
+    BARE_TYPES,
     DEFAULT_ALIGNMENT,
     MAGIC,
     MAX_DIMS,
+    bare_tensor_bytes,
     has_known_size,
     tensor_bytes,
     type_name,
@@ -94,7 +96,7 @@ class GGUFReader:
         return self.metadata.value_type(key)
 
     def data(self, name: str) -> np.ndarray:
-        """The bytes of a tensor: uint8 [n_bytes], a read-only view of the file; I2_S with its tail."""
+        """The bytes of a tensor: uint8 [n_bytes], a read-only view of the file, scales included."""
         info = self.tensors[name]
         return self._mapping.view(info.offset, info.n_bytes)
 
@@ -205,7 +207,7 @@ def _place(cursor: Cursor, table: dict[str, _Row], data_offset: int, alignment: 
                 key=name,
                 pos=row.pos,
             )
-        n_bytes = _size(cursor, name, row, limit - start)
+        n_bytes = _size(cursor, name, row, limit - start, alignment)
         if start >= end_of_file or n_bytes > end_of_file - start:
             raise cursor.error(
                 f"its data, {n_bytes} bytes from byte {start}, passes the end of the file at {end_of_file}",
@@ -220,7 +222,7 @@ def _place(cursor: Cursor, table: dict[str, _Row], data_offset: int, alignment: 
     return tensors
 
 
-def _size(cursor: Cursor, name: str, row: _Row, room: int) -> int:
+def _size(cursor: Cursor, name: str, row: _Row, room: int, alignment: int) -> int:
     """Bytes of the data; types of unknown size fill the room up to the next tensor."""
     if not has_known_size(row.type):
         # Every format spends some bits on a value: a shape beyond that is not one.
@@ -229,6 +231,12 @@ def _size(cursor: Cursor, name: str, row: _Row, room: int) -> int:
             raise cursor.error(f"{what} does not fit into {max(room, 0)} bytes", key=name, pos=row.pos)
         return room
     try:
-        return tensor_bytes(row.type, row.shape)
+        n_bytes = tensor_bytes(row.type, row.shape)
     except RepresentationError as error:
         raise cursor.error(error.message, key=name, pos=row.pos) from None
+    if n_bytes > room and row.type in BARE_TYPES:
+        # Rows without scales: only the room that a tensor has tells.
+        bare = bare_tensor_bytes(row.type, row.shape)
+        if bare <= room < bare + alignment:
+            return bare
+    return n_bytes

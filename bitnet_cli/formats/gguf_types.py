@@ -100,7 +100,24 @@ _BLOCKS: dict[int, tuple[int, int]] = {
     GGMLType.BF16: (1, 2),
     GGMLType.TQ1_0: (256, 54),
     GGMLType.TQ2_0: (256, 66),
+    GGMLType.Q1_0: (128, 18),
+    GGMLType.Q2_0: (64, 18),
+    GGMLType.IQ1_BN: (64, 13),
+    GGMLType.IQ2_BN: (64, 16),
+    GGMLType.IQ2_BN_R4: (64, 16),
 }
+
+# Bytes of the scale that each row has beside its blocks.
+_ROW_SCALES = {GGMLType.IQ1_BN: 2, GGMLType.IQ2_BN: 4, GGMLType.IQ2_BN_R4: 4}
+# Rows that are stored together.
+_ROWS_TOGETHER = {GGMLType.IQ2_BN_R4: 4}
+# Types whose tensors are matrices.
+_MATRICES = {GGMLType.I2_S, *_ROW_SCALES}
+# Ternary types by the multiple that their rows must be of: what a hint can offer.
+_TERNARY_COLS = {"i2_s": 128, "tq1_0": 256, "tq2_0": 256, "q2_0": 64, "iq1_bn": 64, "iq2_bn": 64}
+
+BARE_TYPES = frozenset({GGMLType.IQ1_BN, GGMLType.IQ2_BN})
+"""Types that older files have without scales, under the same number."""
 
 I2_S_COLS = 128
 """Values of one I2_S block; every row is a whole number of them."""
@@ -136,21 +153,47 @@ def tensor_bytes(type_id: int, shape: Sequence[int]) -> int:
     """
     if not has_known_size(type_id):
         raise UnsupportedError(f"tensors of type `{type_name(type_id)}` ({type_id}) are not supported")
+    known = GGMLType(type_id)
     n_values = 1
     for dim in shape:
         n_values *= int(dim)
     cols = int(shape[-1]) if shape else 1
-    if type_id == GGMLType.I2_S:
-        if len(shape) != 2:
-            raise RepresentationError(f"I2_S holds matrices of 2 dimensions, not {len(shape)}")
+    n_rows = n_values // cols if cols else 0
+    if known in _MATRICES and len(shape) != 2:
+        raise RepresentationError(f"{known.name} holds matrices of 2 dimensions, not {len(shape)}")
+    if n_rows % _ROWS_TOGETHER.get(known, 1):
+        raise RepresentationError(
+            f"{known.name} stores {_ROWS_TOGETHER[known]} rows together, and {n_rows} is no multiple of that",
+            hint="`iq2_bn` holds any number of rows",
+        )
+    if known == GGMLType.I2_S:
         block, block_bytes, tail = I2_S_COLS, I2_S_COLS // 4, I2_S_TAIL
     else:
-        (block, block_bytes), tail = _BLOCKS[type_id], 0
+        (block, block_bytes), tail = _BLOCKS[known], _ROW_SCALES.get(known, 0) * n_rows
     if cols % block:
         raise RepresentationError(
-            f"{type_name(type_id)} needs rows of a multiple of {block} values, not {cols}"
+            f"{known.name} needs rows of a multiple of {block} values, not {cols}",
+            hint=_wider_hint(known, cols),
         )
     return n_values // block * block_bytes + tail
+
+
+def bare_tensor_bytes(type_id: int, shape: Sequence[int]) -> int:
+    """Bytes of a tensor in the older form of its type, which has no scales beside the blocks.
+
+    Raises: as `tensor_bytes`; UnsupportedError also if the type has no such form.
+    """
+    if type_id not in BARE_TYPES:
+        raise UnsupportedError(f"tensors of type `{type_name(type_id)}` always have scales")
+    return tensor_bytes(type_id, shape) - int(shape[0]) * _ROW_SCALES[GGMLType(type_id)]
+
+
+def _wider_hint(type_id: GGMLType, cols: int) -> str | None:
+    """Which ternary types hold rows that this one cannot; None if it is not a ternary type."""
+    if type_id.name.lower().removesuffix("_r4") not in _TERNARY_COLS:
+        return None
+    fitting = [f"`{name}`" for name, multiple in _TERNARY_COLS.items() if cols % multiple == 0]
+    return f"{', '.join(fitting)} can hold such rows" if fitting else "`f16` holds rows of any length"
 
 
 class ValueType(IntEnum):

@@ -12,15 +12,15 @@
 
 #include "ctx.h"
 #include "entries.h"
+#include "file_codes.h"
 
 enum {
-    I2_S_BLOCK = 128,                       /* values of an I2_S block, 32 bytes */
     MAX_COLS = 1 << 22,                     /* 2 * 128 * cols stays below 2^31: int32 sums are exact */
     PIECE_ROWS = BN_STRIP_ROWS,
     PIECE_COLS = 3 * BN_GROUP_COLS          /* whole blocks of every layout and format */
 };
 _Static_assert(2LL * 128 * MAX_COLS < 1LL << 31, "int32 sums of code * q");
-_Static_assert(PIECE_COLS % I2_S_BLOCK == 0 && PIECE_COLS % BN_GROUP_COLS == 0 && PIECE_COLS % BN_LOOKUP_COLS == 0 &&
+_Static_assert(PIECE_COLS % BN_FILE_COLS == 0 && PIECE_COLS % BN_GROUP_COLS == 0 && PIECE_COLS % BN_LOOKUP_COLS == 0 &&
                    PIECE_ROWS % BN_SLAB_ROWS == 0,
                "pieces are whole");
 _Static_assert(PIECE_COLS % 256 == 0 && PIECE_ROWS % BN_SLAB_ROWS == 0, "pieces hold whole groups of g2");
@@ -30,11 +30,18 @@ typedef struct {
     uint8_t at[PIECE_ROWS][PIECE_COLS];
 } code_piece;
 
+/* A tensor as it lies in a file. */
+typedef struct {
+    bn_pack_format format;
+    const uint8_t *data;
+    size_t row_bytes;                       /* of a row, its scale included */
+    size_t row_scale;                       /* bytes of the scale in front of a row's blocks */
+} file_rows;
+
 typedef struct {
     const bn_tmat *mat;
     bn_pool *pool;
-    bn_pack_format format;
-    const uint8_t *data;
+    file_rows source;
     const uint8_t *scales;                  /* [rows][n_groups] as g2 holds them, or NULL */
     code_piece *scratch;                    /* one per thread */
     atomic_int bad;                         /* a weight was not ternary */
@@ -42,31 +49,25 @@ typedef struct {
 
 /* ---- From a format to codes ---- */
 
-/* n int8 trits. Returns 1 if one of them is not -1, 0 or +1. */
-static int codes_of_trits(const int8_t *restrict trits, size_t n, uint8_t *restrict codes)
+/* n codes of one row from col on, both multiples of what the format codes together. Returns 1 if a weight is not
+ * ternary. */
+static int read_row(const file_rows *source, size_t row, size_t col, size_t n, uint8_t *codes)
 {
-    uint8_t bad = 0;
-    for (size_t i = 0; i < n; i++) {
-        codes[i] = (uint8_t)(trits[i] + 1);
-        bad |= codes[i] > 2;
+    const uint8_t *blocks = source->data + row * source->row_bytes + source->row_scale;
+    switch (source->format) {
+    case BN_PACK_TRITS: return bn_codes_trits((const int8_t *)blocks, col, n, codes);
+    case BN_PACK_I2_S: return bn_codes_i2_s(blocks, col, n, codes);
+    case BN_PACK_I2_S_ARM: return bn_codes_i2_s_arm(blocks, col, n, codes);
+    case BN_PACK_TQ1_0: return bn_codes_tq1_0(blocks, col, n, codes);
+    case BN_PACK_TQ2_0: return bn_codes_tq2_0(blocks, col, n, codes);
+    case BN_PACK_IQ1_BN: return bn_codes_iq1_bn(blocks, col, n, codes);
+    case BN_PACK_IQ2_BN: return bn_codes_iq2_bn(blocks, col, n, codes);
+    case BN_PACK_IQ2_BN_R4:                 /* four rows, and in front of them four scales */
+        blocks = source->data + row / 4 * 4 * source->row_bytes + 4 * source->row_scale;
+        return bn_codes_iq2_bn_r4(blocks, row % 4, col, n, codes);
+    case BN_PACK_Q2_0: return bn_codes_q2_0(blocks, col, n, codes);
+    default: return 1;
     }
-    return bad;
-}
-
-/* n values of I2_S, a multiple of a block: value i of a block is in byte i % 32, the first 32 in the top bits. */
-static int codes_of_i2_s(const uint8_t *restrict data, size_t n, uint8_t *restrict codes)
-{
-    uint8_t bad = 0;
-    for (size_t block = 0; block < n / I2_S_BLOCK; block++, data += 32, codes += I2_S_BLOCK)
-        for (size_t i = 0; i < 32; i++) {
-            uint8_t byte = data[i];
-            bad |= byte & byte >> 1 & 0x55;
-            codes[i] = byte >> 6;
-            codes[32 + i] = byte >> 4 & 3;
-            codes[64 + i] = byte >> 2 & 3;
-            codes[96 + i] = byte & 3;
-        }
-    return bad != 0;
 }
 
 /* Rows row.. and cols col.. of the source. Returns 1 if a weight is not ternary. */
@@ -77,12 +78,8 @@ static int read_piece(const pack_job *job, size_t row, size_t col, code_piece *p
     size_t n_cols = mat->cols - col < PIECE_COLS ? mat->cols - col : PIECE_COLS;
     int bad = 0;
     for (size_t r = 0; r < n_rows; r++) {
-        size_t at = (row + r) * mat->cols + col;
         memset(piece->at[r] + n_cols, 1, PIECE_COLS - n_cols);
-        if (job->format == BN_PACK_TRITS)
-            bad |= codes_of_trits((const int8_t *)job->data + at, n_cols, piece->at[r]);
-        else
-            bad |= codes_of_i2_s(job->data + at / 4, n_cols, piece->at[r]);
+        bad |= read_row(&job->source, row + r, col, n_cols, piece->at[r]);
     }
     memset(piece->at[n_rows], 1, (PIECE_ROWS - n_rows) * PIECE_COLS);
     return bad;
@@ -233,14 +230,31 @@ static void pack_pieces(void *arg, int32_t thread)
 
 /* ---- Life ---- */
 
-/* Bytes of the source, or 0 if the shape is out of range for the format. */
-static size_t source_bytes(bn_pack_format format, size_t rows, size_t cols)
+/* Finds where the rows of the source lie. Returns 0 if the format cannot hold the shape, or not in n_bytes: then no row of
+ * it may be read. */
+static int find_rows(file_rows *source, size_t rows, size_t cols, size_t n_bytes)
 {
-    if (rows == 0 || cols == 0 || cols > MAX_COLS || rows > SIZE_MAX / 8 / cols)
+    static const struct {
+        uint16_t cols, bytes;               /* of a block */
+        uint8_t row_scale;
+        uint8_t bare;                       /* there are files without row scales */
+        uint8_t rows;                       /* that are stored together */
+    } formats[] = {
+        [BN_PACK_TRITS] = {1, 1, 0, 0, 1},      [BN_PACK_I2_S] = {128, 32, 0, 0, 1}, [BN_PACK_I2_S_ARM] = {64, 16, 0, 0, 1},
+        [BN_PACK_TQ1_0] = {256, 54, 0, 0, 1},   [BN_PACK_TQ2_0] = {256, 66, 0, 0, 1},
+        [BN_PACK_IQ1_BN] = {64, 13, 2, 1, 1},   [BN_PACK_IQ2_BN] = {64, 16, 4, 1, 1},
+        [BN_PACK_IQ2_BN_R4] = {64, 16, 4, 0, 4}, [BN_PACK_Q2_0] = {64, 18, 0, 0, 1},
+    };
+    size_t format = (size_t)source->format;
+    if (format >= sizeof formats / sizeof formats[0] || rows == 0 || cols == 0 || cols > MAX_COLS ||
+        rows > SIZE_MAX / 8 / cols || cols % formats[format].cols || rows % formats[format].rows)
         return 0;
-    if (format == BN_PACK_TRITS)
-        return rows * cols;
-    return format == BN_PACK_I2_S && cols % I2_S_BLOCK == 0 ? rows * cols / 4 : 0;
+    size_t blocks = cols / formats[format].cols * formats[format].bytes;
+    source->row_scale = formats[format].row_scale;
+    if (formats[format].bare && n_bytes == rows * blocks)
+        source->row_scale = 0;
+    source->row_bytes = blocks + source->row_scale;     /* at most 5 cols: cols is at least 1 and the scale 4 */
+    return n_bytes == rows * source->row_bytes;
 }
 
 /* Fills in all but the weights. Returns 0 if the layout is unknown. */
@@ -368,16 +382,16 @@ bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, con
                        size_t n_scale_cols, bn_tmat **out)
 {
     bn_tmat shape = {.rows = rows, .cols = cols, .layout = layout, .group_scale_bytes = sizeof *scales};
-    if (!ctx || !data || !out || tiling || source_bytes(format, rows, cols) == 0 ||
-        n_bytes != source_bytes(format, rows, cols) || !scales || !measure_scales(&shape, n_scale_rows, n_scale_cols) ||
-        !measure(&shape))
+    file_rows source = {.format = format, .data = data};
+    if (!ctx || !data || !out || tiling || !find_rows(&source, rows, cols, n_bytes) || !scales ||
+        !measure_scales(&shape, n_scale_rows, n_scale_cols) || !measure(&shape))
         return BN_ERR_ARG;
     *out = NULL;
     if (!all_finite(scales, n_scale_rows * n_scale_cols))
         return BN_ERR_SCALE;
     if (!bn_pool_is_alive(ctx->pool))
         return BN_ERR_THREAD;
-    pack_job job = {.pool = ctx->pool, .format = format, .data = data, .scales = (const uint8_t *)scales};
+    pack_job job = {.pool = ctx->pool, .source = source, .scales = (const uint8_t *)scales};
     atomic_init(&job.bad, 0);
     uint16_t *halves = shape.n_groups ? halves_of(&ctx->kernels, scales, rows * n_scale_cols) : NULL;
     if (halves) {

@@ -293,6 +293,7 @@ int main(int argc, char **argv)
     check_begin("check_library", seed);
     check_contexts();
     check_matrices();
+    check_file_codes(quick);
     check_caches();
     check_row_bytes();
     check_matmuls(quick);

@@ -31,7 +31,7 @@ def seeds() -> list[bytes]:
     files = [written(METADATA, {}), written([], {})]
     encoded = {}
     for each in CODECS:
-        values = rng.standard_normal((2, 256)).astype(np.float32)
+        values = rng.standard_normal((4, 256)).astype(np.float32)
         if isinstance(each, BlockCodec):
             encoded[each.name] = (each.type_id, each.encode(values))
         else:
@@ -44,7 +44,7 @@ def seeds() -> list[bytes]:
 def written(metadata: list[tuple[str, str, object]], tensors: dict[str, tuple[int, np.ndarray]]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "seed.gguf"
-        specs = [TensorSpec(name, (2, 256), kind) for name, (kind, _) in tensors.items()]
+        specs = [TensorSpec(name, (4, 256), kind) for name, (kind, _) in tensors.items()]
         with GGUFWriter(path, metadata, specs) as writer:
             for name, (_, data) in tensors.items():
                 writer.write(name, data)

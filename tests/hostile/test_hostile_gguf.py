@@ -231,8 +231,8 @@ CASES: dict[str, tuple[bytes, str]] = {
     "Q8_0 rows of 33": (gguf(tensors=[tensor(dims=(33, 1), kind=8)]), "multiple of 32"),
     "Q6_K rows of 128": (gguf(tensors=[tensor(dims=(128, 1), kind=14)]), "multiple of 256"),
     # contents
-    "code 3": (patched(7, b"\x57"), "`t`: row 0 holds the code 3"),
-    "code 3 in the top field": (patched(31, b"\xd5"), "`t`: row 0 holds the code 3"),
+    "code 3": (patched(7, b"\x57"), "`t`: row 0, column 103 holds the code 3"),
+    "code 3 in the top field": (patched(31, b"\xd5"), "`t`: row 0, column 31 holds the code 3"),
     "scale NaN": (patched(32, np.float32(np.nan).tobytes()), "scale must be a finite number"),
     "scale infinity": (patched(32, np.float32(np.inf).tobytes()), "scale must be a finite number"),
 }

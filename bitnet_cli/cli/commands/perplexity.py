@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitnet_cli.cli.options import IsaOpt, JsonOpt, KvTypeOpt, ModelOpt, ThreadsOpt
+from bitnet_cli.cli.options import I2sLayoutOpt, IsaOpt, JsonOpt, KvTypeOpt, ModelOpt, ThreadsOpt
 from bitnet_cli.cli.output import Progress, out
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def perplexity(
     ] = None,
     threads: ThreadsOpt = None,
     kv_type: KvTypeOpt = None,
+    i2s_layout: I2sLayoutOpt = None,
     isa: IsaOpt = None,
     json: JsonOpt = False,
 ) -> None:
@@ -53,7 +54,7 @@ def perplexity(
     from bitnet_cli.perplexity import chunks_of, estimates
 
     bitnet = BitNetModel.from_pretrained(
-        model, n_threads=threads, context_length=ctx_size, isa=isa, kv_type=kv_type
+        model, n_threads=threads, context_length=ctx_size, isa=isa, kv_type=kv_type, i2s_layout=i2s_layout
     )
     for note in bitnet.notes:
         out.note(f"note: {note}")

@@ -1,4 +1,4 @@
-"""Type numbers and sizes against the `gguf` package, and the sizes of I2_S that its users know."""
+"""Type numbers and sizes against the `gguf` package, and those of types that it does not know."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ import gguf
 import pytest
 
 from bitnet_cli.errors import RepresentationError, UnsupportedError
-from bitnet_cli.formats.gguf_types import GGMLType, ValueType, has_known_size, tensor_bytes, type_name
+from bitnet_cli.formats.gguf_types import (
+    GGMLType,
+    ValueType,
+    bare_tensor_bytes,
+    has_known_size,
+    tensor_bytes,
+    type_name,
+)
+
+FOREIGN = (GGMLType.I2_S, GGMLType.Q2_0, GGMLType.IQ1_BN, GGMLType.IQ2_BN, GGMLType.IQ2_BN_R4)
 
 
-@pytest.mark.parametrize("known", [t for t in GGMLType if has_known_size(t) and t != GGMLType.I2_S])
+@pytest.mark.parametrize("known", [t for t in GGMLType if has_known_size(t) and t not in FOREIGN])
 def test_sizes_are_those_of_the_gguf_package(known: GGMLType) -> None:
     reference = gguf.GGMLQuantizationType(known.value)
     assert reference.name == known.name
@@ -32,6 +41,51 @@ def test_i2_s_size(shape: tuple[int, ...], expected: int) -> None:
 def test_i2_s_refuses_other_shapes(shape: tuple[int, ...]) -> None:
     with pytest.raises(RepresentationError):
         tensor_bytes(GGMLType.I2_S, shape)
+
+
+@pytest.mark.parametrize(
+    ("type_id", "shape", "expected"),
+    [
+        (42, (3, 128), 3 * 2 * 18),
+        (134, (3, 128), 3 * (2 + 2 * 13)),
+        (135, (3, 128), 3 * (4 + 2 * 16)),
+        (335, (8, 128), 8 * (4 + 2 * 16)),
+        (134, (2560, 6912), 2560 * (2 + 108 * 13)),
+    ],
+)
+def test_sizes_of_other_ternary_types(type_id: int, shape: tuple[int, int], expected: int) -> None:
+    assert tensor_bytes(type_id, shape) == expected
+
+
+@pytest.mark.parametrize(("type_id", "expected"), [(134, 3 * 26), (135, 3 * 32)])
+def test_sizes_without_row_scales(type_id: int, expected: int) -> None:
+    assert bare_tensor_bytes(type_id, (3, 128)) == expected
+    with pytest.raises(UnsupportedError, match="TQ1_0"):
+        bare_tensor_bytes(34, (3, 256))
+
+
+@pytest.mark.parametrize(
+    ("type_id", "shape", "words", "hint"),
+    [
+        (
+            34,
+            (2, 384),
+            "TQ1_0 needs rows of a multiple of 256 values, not 384",
+            "`i2_s`, `q2_0`, `iq1_bn`, `iq2_bn`",
+        ),
+        (35, (2, 8640), "TQ2_0.*256.*8640", "`q2_0`, `iq1_bn`, `iq2_bn` can"),
+        (36, (2, 8640), "I2_S.*128.*8640", "`q2_0`, `iq1_bn`, `iq2_bn` can"),
+        (42, (2, 100), "Q2_0.*64.*100", "`f16` holds rows of any length"),
+        (134, (2, 32), "IQ1_BN.*64.*32", "`f16`"),
+        (335, (6, 64), "IQ2_BN_R4 stores 4 rows together, and 6", "`iq2_bn`"),
+        (135, (64,), "IQ2_BN holds matrices of 2 dimensions, not 1", None),
+        (134, (2, 2, 64), "IQ1_BN holds matrices of 2 dimensions, not 3", None),
+    ],
+)
+def test_shapes_that_do_not_fit(type_id: int, shape: tuple[int, ...], words: str, hint: str | None) -> None:
+    with pytest.raises(RepresentationError, match=words) as error:
+        tensor_bytes(type_id, shape)
+    assert hint is None or hint in str(error.value.hint)
 
 
 @pytest.mark.parametrize(
