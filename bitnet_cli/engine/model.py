@@ -18,7 +18,7 @@ from bitnet_cli.engine.calibration import kernel_for
 from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
 from bitnet_cli.errors import FormatError, UnsupportedError, printable
 from bitnet_cli.formats.codecs import codec, is_bare, ternary_codec_for
-from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
+from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec, refuse_infinite
 from bitnet_cli.formats.codecs.ternary_floats import TernaryFloats
 from bitnet_cli.formats.codecs.tiled_codec import TiledCodec
 from bitnet_cli.formats.file_mapping import located
@@ -276,7 +276,9 @@ class _Tensors:
         with located(self.reader.path, name):
             data = self.reader.data(name)
             codes, scales = ternary.codes(data, info.shape), simplest(ternary.scales(data, info.shape), cols)
-        scales = scales * self._factor(name, info)
+            with np.errstate(over="ignore"):
+                scales = scales * self._factor(name, info)
+            refuse_infinite(scales)
         floats = isinstance(ternary, TernaryFloats)
         pack_format = lib.BN_PACK_TRITS if floats else getattr(lib, f"BN_PACK_{ternary.name.upper()}")
         tiling = ternary.tiling_for(info.shape) if isinstance(ternary, TiledCodec) else None

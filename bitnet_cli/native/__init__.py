@@ -152,6 +152,8 @@ class Layout(IntEnum):
     """Columns: those that meet a zero are skipped."""
     L3 = lib.BN_LAYOUT_L3
     """Lookups, streamed from end to end: three weights to an index of five bits."""
+    G2 = lib.BN_LAYOUT_G2
+    """Tiles with their scales, group after group of columns: for scales per group."""
 
 
 class Tiling(Protocol):
@@ -211,7 +213,8 @@ class TernaryMatrix:
             data: uint8, contiguous: the codes; for BN_PACK_TRITS int8 [rows, cols].
             rows, cols: the shape.
             scales: as the class says.
-            layout: how the weights are to lie in memory.
+            layout: how the weights are to lie in memory. With scales per group it is always G2, which is for nothing
+                else.
             tiling: of BN_PACK_TL1 and BN_PACK_TL2.
 
         Raises:
@@ -220,6 +223,8 @@ class TernaryMatrix:
         """
         dtype = np.int8 if pack_format == lib.BN_PACK_TRITS else np.uint8
         pointer, held = _pointer(data, dtype, "const void *"), _scales(scales)
+        if held.shape[1] > 1:
+            layout = Layout.G2
         tiles = ffi.NULL
         if tiling is not None:
             tiles = ffi.new("bn_tiling *", (tiling.rows_outer, tiling.cols, tiling.rows_inner))

@@ -70,13 +70,15 @@ typedef enum {
     BN_LAYOUT_T2 = 0,   /* tiles, streamed from end to end */
     BN_LAYOUT_R2 = 1,   /* rows: those whose gate is shut are skipped (GATED_MATMUL with relu2) */
     BN_LAYOUT_C2 = 2,   /* cols: those that meet a zero are skipped; alone in its MATMUL */
-    BN_LAYOUT_L3 = 3    /* lookups, streamed from end to end: 5/3 bits a weight instead of 2 */
+    BN_LAYOUT_L3 = 3,   /* lookups, streamed from end to end: 5/3 bits a weight instead of 2 */
+    BN_LAYOUT_G2 = 4    /* tiles group after group of cols, with their scales: for a matrix with scales per group */
 } bn_layout;
 
 /* Copies `data` (n_bytes long, checked against rows, cols and format) into a new matrix. cols of BN_PACK_I2_S must be a
  * multiple of 128. tiling: of BN_PACK_TL1 and _TL2, else NULL.
  * scales: float32 [n_scale_rows][n_scale_cols], copied: [1][1] for the tensor, [rows][1] for each row, or
- * [rows][cols / group] for each group of 64, 128 or 256 cols. Any sign, but finite: else BN_ERR_SCALE.
+ * [rows][cols / group] for each group of 64, 128 or 256 cols. Those per group need BN_LAYOUT_G2, which is for nothing
+ * else. They may have any sign, but must be finite: else BN_ERR_SCALE.
  * BN_ERR_CODE if a weight is not ternary. The matrix owns its memory and is immutable. */
 bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, const void *data, size_t n_bytes,
                        size_t rows, size_t cols, const bn_tiling *tiling, const float *scales, size_t n_scale_rows,

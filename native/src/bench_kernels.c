@@ -12,7 +12,7 @@
 #include "entries.h"
 #include "os.h"
 
-enum { WIDTH = 2560, FFN = 6912, LAYERS = 16, TOKENS = 256, HEAD_ROWS = 32768 };
+enum { WIDTH = 2560, FFN = 6912, LAYERS = 16, TOKENS = 256, GROUP = 128, HEAD_ROWS = 32768 };
 enum { HEAD_DIM = 128, N_HEADS = 20, POSITIONS = 512, QUERIES = 32 };
 enum { MATRIX_BYTES = LAYERS * FFN * (WIDTH / 4), TILES = LAYERS * FFN / BN_TILE_ROWS, BLOCKS = WIDTH / BN_BLOCK_COLS };
 enum { PANEL_BLOCKS = 64, PANEL_COLS = PANEL_BLOCKS * BN_BLOCK_COLS, PANEL_BYTES = BN_GEMM_TILES * PANEL_BLOCKS * 256 };
@@ -73,6 +73,9 @@ CALL(live_i8, arg[0], FFN, 0, arg[1])
 CALL(rmsnorm_f32, arg[0], arg[1], WIDTH, 1e-5f, arg[2])
 CALL(quant_i8, arg[0], WIDTH, arg[1], arg[2], arg[3])
 CALL(descale_f32, arg[0], FFN, 3, 2.0f, 0.5f, 0, arg[1])
+CALL(descale_rows_f32, arg[0], FFN, 3, 2.0f, arg[1], 0, arg[2])
+CALL(group_sums_i8, arg[0], WIDTH / GROUP, GROUP, arg[1])
+CALL(add_scaled_f32, arg[0], BN_GEMM_TILES * BN_TILE_ROWS, TOKENS, arg[1], 1, arg[2], arg[3])
 CALL(rope_f32, arg[0], N_HEADS, HEAD_DIM, HEAD_DIM, 1, arg[1], arg[2])
 #define SLABS_CALL arg[0], HEAD_DIM, QUERIES, arg[1], HEAD_DIM * 16, POSITIONS / 16, HEAD_DIM, 0, arg[2], POSITIONS
 CALL(slabs_f32, SLABS_CALL)
@@ -137,6 +140,10 @@ static const row rows[] = {
     ROW(rmsnorm_f32, 0, {FLOATS, WIDTH}, {FLOATS, WIDTH}, {ROOM, WIDTH * 4})
     ROW(quant_i8, 0, {FLOATS, WIDTH}, {ROOM, WIDTH}, {ROOM, 4}, {ROOM, 4})
     ROW(descale_f32, 0, {INT32, FFN}, {ROOM, FFN * 4})
+    ROW(descale_rows_f32, 0, {INT32, FFN}, {FLOATS, FFN}, {ROOM, FFN * 4})
+    ROW(group_sums_i8, 0, {INT8, WIDTH}, {ROOM, WIDTH / GROUP * 4})
+    ROW(add_scaled_f32, 0, {INT32, TOKENS * BN_GEMM_TILES * BN_TILE_ROWS}, {INT32, TOKENS},
+        {FLOATS, BN_GEMM_TILES * BN_TILE_ROWS}, {FLOATS, TOKENS * BN_GEMM_TILES * BN_TILE_ROWS})
     ROW(rope_f32, 0, {FLOATS, N_HEADS * HEAD_DIM}, {FLOATS, HEAD_DIM / 2}, {FLOATS, HEAD_DIM / 2})
     ROW(slabs_f32, SLABS_PRODUCTS, {FLOATS, QUERIES * HEAD_DIM}, {FLOATS, POSITIONS * HEAD_DIM},
         {ROOM, QUERIES * POSITIONS * 4})

@@ -74,20 +74,37 @@ int bn_codes_iq2_bn(const uint8_t *restrict row, size_t col, size_t n, uint8_t *
     return bad != 0;
 }
 
+/* The four fields of each of four bytes, from the low bits up: field f of byte i goes to codes[f * 4 + i]. */
+static inline void four_by_four(const uint8_t *restrict bytes, uint8_t *restrict codes)
+{
+    uint32_t all, one;
+    memcpy(&all, bytes, sizeof all);
+    for (size_t field = 0; field < 4; field++) {
+        one = all >> 2 * field & 0x03030303;       /* what crosses from byte to byte is masked */
+        memcpy(codes + 4 * field, &one, sizeof one);
+    }
+}
+
 /* Byte 16 l + 4 which + i of a block holds columns 16 l + i, + 4, + 8, + 12 of the row, from the low bits up. */
 int bn_codes_iq2_bn_r4(const uint8_t *restrict row, size_t which, size_t col, size_t n, uint8_t *restrict codes)
 {
     uint8_t bad = 0;
     for (size_t at = 0; at < n; at += 16) {
-        const uint8_t *four = row + col + at + 4 * which;
-        for (size_t i = 0; i < 4; i++) {
-            bad |= has_3(four[i]);
-            for (size_t field = 0; field < 4; field++)
-                codes[at + 4 * field + i] = four[i] >> 2 * field & 3;
-        }
+        const uint8_t *bytes = row + col + at + 4 * which;
+        four_by_four(bytes, codes + at);
+        for (size_t i = 0; i < 4; i++)
+            bad |= has_3(bytes[i]);
     }
     return bad != 0;
 }
+
+/* The four fields of each byte, from the low bits up. */
+#define FOUR(b) {(b) & 3, (b) >> 2 & 3, (b) >> 4 & 3, (b) >> 6}
+#define EVERY_4(m, b) m(b), m((b) + 1), m((b) + 2), m((b) + 3)
+#define EVERY_16(m, b) EVERY_4(m, b), EVERY_4(m, (b) + 4), EVERY_4(m, (b) + 8), EVERY_4(m, (b) + 12)
+#define EVERY_64(m, b) EVERY_16(m, b), EVERY_16(m, (b) + 16), EVERY_16(m, (b) + 32), EVERY_16(m, (b) + 48)
+#define EVERY_BYTE(m) {EVERY_64(m, 0), EVERY_64(m, 64), EVERY_64(m, 128), EVERY_64(m, 192)}
+static const uint8_t four[256][4] = EVERY_BYTE(FOUR);
 
 /* Byte m of a block holds columns 4 m .. 4 m + 3, from the low bits up. */
 int bn_codes_q2_0(const uint8_t *restrict row, size_t col, size_t n, uint8_t *restrict codes)
@@ -97,8 +114,7 @@ int bn_codes_q2_0(const uint8_t *restrict row, size_t col, size_t n, uint8_t *re
     for (size_t i = 0; i < n; i += 64, block += 18)
         for (size_t m = 0; m < 16; m++) {
             bad |= has_3(block[m]);
-            for (size_t field = 0; field < 4; field++)
-                codes[i + 4 * m + field] = block[m] >> 2 * field & 3;
+            memcpy(codes + i + 4 * m, four[block[m]], 4);
         }
     return bad != 0;
 }
@@ -146,21 +162,29 @@ int bn_codes_tq1_0(const uint8_t *restrict row, size_t col, size_t n, uint8_t *r
     return bad != 0;
 }
 
+/* The five digits of each byte, least significant first, and 1 if it is no number. */
+#define DIGIT(b, power) ((((b) * (power) & 255) * 3) >> 8)
+#define FIVE(b) {DIGIT(b, 81), DIGIT(b, 27), DIGIT(b, 9), DIGIT(b, 3), DIGIT(b, 1), ((b) * 243 & 255) >= 243, 0, 0}
+static const uint8_t five[256][8] = EVERY_BYTE(FIVE);
+
 /* Each 16 columns take three bytes of five digits, the least significant first, and one digit of byte 12. */
 int bn_codes_iq1_bn(const uint8_t *restrict row, size_t col, size_t n, uint8_t *restrict codes)
 {
     const uint8_t *block = row + col / 64 * 13;
     uint8_t bad = 0;
     for (size_t i = 0; i < n; i += 64, block += 13) {
-        uint8_t fives[16] = {0}, places[5][16];     /* the digits of a byte are neighbours: first apart, then in order */
-        memcpy(fives, block, 12);
-        bad |= digits(fives, 16, 5, places[0]);
+        const uint8_t *last = five[block[12]];
+        uint8_t out[64 + 8];                /* eight bytes are copied for five digits; the next ones cover the rest */
+        bad |= last[5] | last[4];
         for (size_t g = 0; g < 4; g++) {
-            for (size_t m = 0; m < 15; m++)
-                codes[i + 16 * g + m] = places[4 - m % 5][3 * g + m / 5];
-            codes[i + 16 * g + 15] = digit(block[12], (const uint8_t[]){81, 27, 9, 3}[g]);
+            for (size_t part = 0; part < 3; part++) {
+                const uint8_t *first = five[block[3 * g + part]];
+                bad |= first[5];
+                memcpy(out + 16 * g + 5 * part, first, 8);
+            }
+            out[16 * g + 15] = last[g];
         }
-        bad |= is_no_number(block[12]) | digit(block[12], 1);
+        memcpy(codes + i, out, 64);
     }
     return bad != 0;
 }

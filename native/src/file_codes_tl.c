@@ -6,31 +6,35 @@
 
 #include <string.h>
 
-enum { NONE = 0xff };       /* in a table: no weights; no code has one of its upper bits */
+#define NONE 0xff               /* in a table: no weights */
+#define ANY_NONE 0xfcfcfcfcu    /* bits of four codes that only NONE has */
 
 /* ---- Pairs: two columns in a nibble, 3 a + b of their codes ---- */
 
-static const uint8_t pair_codes[16][2] = {
-    {0, 0}, {0, 1}, {0, 2}, {1, 0}, {1, 1}, {1, 2}, {2, 0}, {2, 1}, {2, 2}, {NONE, NONE}, {NONE, NONE}, {NONE, NONE},
-    {NONE, NONE}, {NONE, NONE}, {NONE, NONE}, {NONE, NONE}};
+/* The codes of a byte: four columns, the first two in the high nibble. */
+#define NO_PAIRS {NONE, NONE, NONE, NONE}
+#define PAIRS(a, b)                                                                                                     \
+    {a, b, 0, 0}, {a, b, 0, 1}, {a, b, 0, 2}, {a, b, 1, 0}, {a, b, 1, 1}, {a, b, 1, 2}, {a, b, 2, 0}, {a, b, 2, 1},     \
+    {a, b, 2, 2}, NO_PAIRS, NO_PAIRS, NO_PAIRS, NO_PAIRS, NO_PAIRS, NO_PAIRS, NO_PAIRS
+static const uint8_t pair_codes[256][4] = {
+    PAIRS(0, 0), PAIRS(0, 1), PAIRS(0, 2), PAIRS(1, 0), PAIRS(1, 1), PAIRS(1, 2), PAIRS(2, 0), PAIRS(2, 1), PAIRS(2, 2),
+    [144 ... 255] = NO_PAIRS};
 
-/* A byte of four columns, the first in the high nibble. Returns bits that are 0xfc somewhere if it holds no weights. */
-static inline uint16_t put_pairs(uint8_t byte, uint8_t *codes)
+/* Writes the four codes of a byte and returns them, to be looked over for NONE. */
+static inline uint32_t put_pairs(uint8_t byte, uint8_t *codes)
 {
-    uint16_t high, low;
-    memcpy(&high, pair_codes[byte >> 4], 2);
-    memcpy(&low, pair_codes[byte & 15], 2);
-    memcpy(codes, &high, 2);
-    memcpy(codes + 2, &low, 2);
-    return high | low;
+    uint32_t four;
+    memcpy(&four, pair_codes[byte], 4);
+    memcpy(codes, &four, 4);
+    return four;
 }
 
 /* ---- TL1: units of 16 rows of 4 columns, in steps of 64 bytes ---- */
 
-static int codes_of_tl1(const bn_tiled *s, size_t row, size_t n_rows, size_t col, size_t n_cols,
-                        uint8_t *restrict codes, size_t stride)
+static uint32_t codes_of_tl1(const bn_tiled *s, size_t row, size_t n_rows, size_t col, size_t n_cols,
+                             uint8_t *restrict codes, size_t stride)
 {
-    uint16_t seen = 0;
+    uint32_t seen = 0;
     for (size_t r = 0; r < n_rows; r += 16, codes += 16 * stride) {
         size_t in_outer = (row + r) % s->outer, in_inner = in_outer % s->inner;
         const uint8_t *tiles = s->data + (row + r) / s->outer * (s->outer * s->cols / 4);
@@ -47,7 +51,7 @@ static int codes_of_tl1(const bn_tiled *s, size_t row, size_t n_rows, size_t col
             }
         }
     }
-    return (seen & 0xfcfc) != 0;
+    return seen;
 }
 
 /* ---- TL2: threes of columns, v = 9 a + 3 b + c of their weights, as |v| in a nibble and a sign elsewhere ---- */
@@ -68,7 +72,8 @@ static inline size_t place(size_t r)
 }
 
 /* 32 rows of 24 columns: indices [4][32 places] of 6 columns each, signs [16] words of 2 bytes; word j has the 8 signs of
- * row j in its odd bits, those of row j + 16 in its even bits, from the top down. Returns bits as put_pairs. */
+ * row j in its odd bits, those of row j + 16 in its even bits, from the top down. Returns what it wrote,
+ * or-ed together. */
 static uint32_t put_threes(const uint8_t *restrict indices, const uint8_t *restrict signs, uint8_t *restrict codes,
                            size_t stride)
 {
@@ -76,16 +81,14 @@ static uint32_t put_threes(const uint8_t *restrict indices, const uint8_t *restr
     for (size_t r = 0; r < 32; r++, codes += stride) {
         uint32_t word = ((uint32_t)signs[r % 16 * 2] | (uint32_t)signs[r % 16 * 2 + 1] << 8) << (r / 16 + 1);
         const uint8_t *at = indices + place(r);
-        uint8_t out[25];
         for (size_t g = 0; g < 4; g++) {
             uint32_t first, second, byte = at[32 * g], sign = word >> (12 - 4 * g);
             memcpy(&first, three_codes[byte >> 4 | (sign & 16)], 4);
             memcpy(&second, three_codes[(byte & 15) | (sign << 2 & 16)], 4);
-            memcpy(out + 6 * g, &first, 4);         /* the fourth byte is overwritten by what follows */
-            memcpy(out + 6 * g + 3, &second, 4);
+            memcpy(codes + 6 * g, &first, 4);       /* the fourth byte is overwritten by what follows */
+            memcpy(codes + 6 * g + 3, &second, g < 3 ? 4 : 3);
             seen |= first | second;
         }
-        memcpy(codes, out, 24);
     }
     return seen;
 }
@@ -130,12 +133,12 @@ int bn_codes_tiled(const bn_tiled *s, size_t row, size_t n_rows, size_t col, siz
                    size_t stride)
 {
     if (!s->is_tl2)
-        return codes_of_tl1(s, row, n_rows, col, n_cols, codes, stride);
+        return (codes_of_tl1(s, row, n_rows, col, n_cols, codes, stride) & ANY_NONE) != 0;
     size_t left = s->n_threes > col ? s->n_threes - col : 0, n_threes = left < n_cols ? left : n_cols;
     uint32_t seen = codes_of_threes(s, row, n_rows, col, n_threes, codes, stride);
     if (n_threes < n_cols)
         seen |= codes_of_pairs(s, row, n_rows, col + n_threes - s->n_threes, n_cols - n_threes, codes + n_threes, stride);
-    return (seen & 0xfcfcfcfc) != 0;
+    return (seen & ANY_NONE) != 0;
 }
 
 int bn_tiled_find(bn_pack_format format, const bn_tiling *tiling, const uint8_t *data, size_t n_bytes, size_t rows,

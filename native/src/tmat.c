@@ -24,6 +24,7 @@ _Static_assert(2LL * 128 * MAX_COLS < 1LL << 31, "int32 sums of code * q");
 _Static_assert(PIECE_COLS % BN_FILE_COLS == 0 && PIECE_COLS % BN_GROUP_COLS == 0 && PIECE_COLS % BN_LOOKUP_COLS == 0 &&
                    PIECE_COLS % 24 == 0 && PIECE_ROWS % BN_SLAB_ROWS == 0 && PIECE_ROWS % 32 == 0,
                "pieces are whole");
+_Static_assert(PIECE_COLS % 256 == 0 && PIECE_ROWS % BN_SLAB_ROWS == 0, "pieces hold whole groups of g2");
 
 /* Codes of one piece; what lies outside of the matrix is code 1. */
 typedef struct {
@@ -43,6 +44,7 @@ typedef struct {
     const bn_tmat *mat;
     bn_pool *pool;
     file_rows source;
+    const uint8_t *scales;                  /* [rows][n_groups] as g2 holds them, or NULL */
     code_piece *scratch;                    /* one per thread */
     atomic_int bad;                         /* a weight was not ternary */
 } pack_job;
@@ -103,6 +105,16 @@ static uint64_t eight(const uint8_t *codes)
     return word;
 }
 
+/* Sixteen codes of a row as the word of t2: fields 0 and 2 in four bytes, 1 and 3 in the other four, in the order of
+ * memory. */
+static uint32_t t2_word(const uint8_t *codes)
+{
+    uint64_t both = eight(codes) | eight(codes + 8) << 4;
+    uint32_t half[2];
+    memcpy(half, &both, sizeof half);
+    return half[0] | half[1] << 2;
+}
+
 static void write_t2(const bn_tmat *mat, const code_piece *piece, size_t row, size_t col)
 {
     size_t n_tiles = mat->n_tiles - row / BN_TILE_ROWS, n_blocks = mat->n_blocks - col / BN_BLOCK_COLS;
@@ -112,14 +124,33 @@ static void write_t2(const bn_tmat *mat, const code_piece *piece, size_t row, si
         uint8_t *out = mat->weights + (row + r) / BN_TILE_ROWS * mat->stride + col / BN_BLOCK_COLS * BN_BLOCK_BYTES +
                        r % BN_TILE_ROWS * 4;
         for (size_t block = 0; block < n_blocks; block++) {
-            /* Fields 0 and 2 in four bytes of the word, 1 and 3 in the other four, in the order of memory. */
-            uint64_t both = eight(piece->at[r] + 16 * block) | eight(piece->at[r] + 16 * block + 8) << 4;
-            uint32_t half[2];
-            memcpy(half, &both, sizeof half);
-            half[0] |= half[1] << 2;
-            memcpy(out + block * BN_BLOCK_BYTES, half, 4);
+            uint32_t word = t2_word(piece->at[r] + 16 * block);
+            memcpy(out + block * BN_BLOCK_BYTES, &word, sizeof word);
         }
     }
+}
+
+/* Codes and scales; rows that pad the last slab have scales of 0. */
+static void write_g2(const bn_tmat *mat, const code_piece *piece, size_t row, size_t col, const uint8_t *scales)
+{
+    size_t n = mat->group_blocks, group_cols = n * BN_BLOCK_COLS, first = col / group_cols;
+    size_t n_rows = mat->n_units * BN_SLAB_ROWS - row, n_groups = mat->n_groups - first;
+    n_rows = n_rows < PIECE_ROWS ? n_rows : PIECE_ROWS;
+    n_groups = n_groups < PIECE_COLS / group_cols ? n_groups : PIECE_COLS / group_cols;
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t g = 0; g < n_groups; g++) {
+            size_t slab = (row + r) / BN_SLAB_ROWS, at = r % BN_SLAB_ROWS, group = first + g;
+            uint8_t *out = bn_tmat_group(mat, slab, group) + at / BN_TILE_ROWS * n * BN_BLOCK_BYTES + at % BN_TILE_ROWS * 4;
+            for (size_t block = 0; block < n; block++) {
+                uint32_t word = t2_word(piece->at[r] + g * group_cols + 16 * block);
+                memcpy(out + block * BN_BLOCK_BYTES, &word, sizeof word);
+            }
+            uint8_t *scale = bn_tmat_group_scales(mat, slab, group, at);
+            if (row + r < mat->rows)
+                memcpy(scale, scales + ((row + r) * mat->n_groups + group) * mat->group_scale_bytes, mat->group_scale_bytes);
+            else
+                memset(scale, 0, mat->group_scale_bytes);
+        }
 }
 
 static void write_r2(const bn_tmat *mat, const code_piece *piece, size_t row, size_t col)
@@ -202,6 +233,7 @@ static void pack_pieces(void *arg, int32_t thread)
         case BN_LAYOUT_R2: write_r2(mat, piece, row, col); break;
         case BN_LAYOUT_C2: write_c2(mat, piece, row, col); break;
         case BN_LAYOUT_L3: write_l3(mat, piece, row, col); break;
+        case BN_LAYOUT_G2: write_g2(mat, piece, row, col, job->scales); break;
         }
     }
 }
@@ -261,6 +293,10 @@ static int measure(bn_tmat *mat)
         mat->n_units = bn_div_up(mat->rows, BN_SLAB_ROWS);
         mat->stride = mat->n_blocks / 3 * BN_LOOKUP_BYTES;
         break;
+    case BN_LAYOUT_G2:
+        mat->n_units = bn_div_up(mat->rows, BN_SLAB_ROWS);
+        mat->stride = mat->n_groups * bn_group_bytes(mat);
+        break;
     default: return 0;
     }
     if (mat->n_units > SIZE_MAX / 2 / mat->stride)
@@ -269,35 +305,84 @@ static int measure(bn_tmat *mat)
     return 1;
 }
 
-bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, const void *data, size_t n_bytes,
-                       size_t rows, size_t cols, const bn_tiling *tiling, const float *scales, size_t n_scale_rows,
-                       size_t n_scale_cols, bn_tmat **out)
+/* Notes what has a scale of its own: the tensor, rows, or groups of cols. Returns 0 if the scales fit neither, or not the
+ * layout. */
+static int measure_scales(bn_tmat *mat, size_t n_scale_rows, size_t n_scale_cols)
 {
-    bn_tmat shape = {.rows = rows, .cols = cols, .layout = layout};
-    file_rows source = {.format = format, .data = data};
-    if (!ctx || !data || !out || !find_rows(&source, rows, cols, tiling, n_bytes) || !scales || n_scale_rows != 1 || n_scale_cols != 1 ||
-        !measure(&shape))
-        return BN_ERR_ARG;
-    *out = NULL;
-    if (!isfinite(scales[0]))
-        return BN_ERR_SCALE;
-    shape.scale = scales[0];
-    if (!bn_pool_is_alive(ctx->pool))
-        return BN_ERR_THREAD;
+    if (n_scale_cols != 1) {
+        size_t group_cols = n_scale_cols ? mat->cols / n_scale_cols : 0;
+        if (n_scale_rows != mat->rows || (group_cols != 64 && group_cols != 128 && group_cols != 256) ||
+            group_cols * n_scale_cols != mat->cols)
+            return 0;
+        mat->n_groups = n_scale_cols;
+        mat->group_blocks = group_cols / BN_BLOCK_COLS;
+    }
+    return (n_scale_rows == 1 || n_scale_rows == mat->rows) && (mat->n_groups > 0) == (mat->layout == BN_LAYOUT_G2);
+}
+
+static int all_finite(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return 0;
+    return 1;
+}
+
+/* scales[n] as f16, or NULL if there is no memory or some are no numbers of f16. */
+static uint16_t *halves_of(const bn_kernels *k, const float *scales, size_t n)
+{
+    enum { AT_ONCE = 256 };
+    uint16_t *halves = malloc(n * sizeof *halves);
+    if (halves)
+        k->f16_from_f32(scales, n, halves);
+    for (size_t i = 0; halves && i < n; i += AT_ONCE) {
+        float back[AT_ONCE];
+        size_t some = n - i < AT_ONCE ? n - i : AT_ONCE;
+        k->dequant_f16(halves + i, some, back);
+        if (memcmp(back, scales + i, some * sizeof *back) != 0) {
+            free(halves);
+            halves = NULL;
+        }
+    }
+    return halves;
+}
+
+/* Allocates all that a matrix of this shape holds. */
+static bn_tmat *new_tmat(bn_ctx *ctx, const bn_tmat *shape, const float *scales, size_t n_scale_rows)
+{
     bn_tmat *mat = malloc(sizeof *mat);
-    code_piece *scratch = malloc((size_t)bn_ctx_n_threads(ctx) * sizeof *scratch);
-    shape.weights = mat && scratch ? bn_chunk_take(&ctx->chunk, shape.n_bytes, &shape.chunk) : NULL;
-    if (!shape.weights) {
-        free(mat);
-        free(scratch);
+    if (!mat)
+        return NULL;
+    *mat = *shape;
+    mat->scale = scales[0];
+    if (n_scale_rows > 1 && mat->n_groups == 0)
+        mat->row_scales = malloc(mat->rows * sizeof *mat->row_scales);
+    if (mat->row_scales)
+        memcpy(mat->row_scales, scales, mat->rows * sizeof *mat->row_scales);
+    mat->weights = bn_chunk_take(&ctx->chunk, mat->n_bytes, &mat->chunk);
+    if (mat->weights && (mat->row_scales || n_scale_rows == 1 || mat->n_groups))
+        return mat;
+    if (mat->weights)
+        bn_chunk_release(mat->chunk);
+    free(mat->row_scales);
+    free(mat);
+    return NULL;
+}
+
+/* Packs what the job says into a new matrix of this shape. */
+static bn_status pack(bn_ctx *ctx, pack_job *job, const bn_tmat *shape, const float *scales, size_t n_scale_rows,
+                      bn_tmat **out)
+{
+    job->scratch = malloc((size_t)bn_ctx_n_threads(ctx) * sizeof *job->scratch);
+    bn_tmat *mat = job->scratch ? new_tmat(ctx, shape, scales, n_scale_rows) : NULL;
+    if (!mat) {
+        free(job->scratch);
         return BN_ERR_NOMEM;
     }
-    *mat = shape;
-    pack_job job = {.mat = mat, .pool = ctx->pool, .source = source, .scratch = scratch};
-    atomic_init(&job.bad, 0);
-    bn_pool_run(ctx->pool, pack_pieces, &job);
-    free(scratch);
-    if (atomic_load(&job.bad)) {
+    job->mat = mat;
+    bn_pool_run(ctx->pool, pack_pieces, job);
+    free(job->scratch);
+    if (atomic_load(&job->bad)) {
         bn_tmat_free(mat);
         return BN_ERR_CODE;
     }
@@ -305,22 +390,61 @@ bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, con
     return BN_OK;
 }
 
-bn_status bn_tmat_unpack(const bn_tmat *mat, int8_t *trits)
+bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, const void *data, size_t n_bytes,
+                       size_t rows, size_t cols, const bn_tiling *tiling, const float *scales, size_t n_scale_rows,
+                       size_t n_scale_cols, bn_tmat **out)
 {
-    enum { BLOCKS = 48 };       /* a multiple of what every layout wants */
+    bn_tmat shape = {.rows = rows, .cols = cols, .layout = layout, .group_scale_bytes = sizeof *scales};
+    file_rows source = {.format = format, .data = data};
+    if (!ctx || !data || !out || !find_rows(&source, rows, cols, tiling, n_bytes) || !scales ||
+        !measure_scales(&shape, n_scale_rows, n_scale_cols) || !measure(&shape))
+        return BN_ERR_ARG;
+    *out = NULL;
+    if (!all_finite(scales, n_scale_rows * n_scale_cols))
+        return BN_ERR_SCALE;
+    if (!bn_pool_is_alive(ctx->pool))
+        return BN_ERR_THREAD;
+    pack_job job = {.pool = ctx->pool, .source = source, .scales = (const uint8_t *)scales};
+    atomic_init(&job.bad, 0);
+    uint16_t *halves = shape.n_groups ? halves_of(&ctx->kernels, scales, rows * n_scale_cols) : NULL;
+    if (halves) {
+        job.scales = (const uint8_t *)halves;
+        shape.group_scale_bytes = sizeof *halves;
+        measure(&shape);
+    }
+    bn_status status = pack(ctx, &job, &shape, scales, n_scale_rows, out);
+    free(halves);
+    return status;
+}
+
+/* Panel of blocks first..first+n_blocks-1 of a tile; those of g2 are one group. */
+static void unpack_panel(const bn_tmat *mat, size_t tile, size_t first, size_t n_blocks, uint8_t *panel)
+{
     static __typeof__(bn_unpack_t2__scalar) *const unpack[] = {
         [BN_LAYOUT_T2] = bn_unpack_t2__scalar, [BN_LAYOUT_R2] = bn_unpack_r2__scalar,
         [BN_LAYOUT_C2] = bn_unpack_c2__scalar, [BN_LAYOUT_L3] = bn_unpack_l3__scalar};
+    enum { SLAB_TILES = BN_SLAB_ROWS / BN_TILE_ROWS };
+    if (mat->layout == BN_LAYOUT_G2)
+        bn_unpack_t2__scalar(bn_tmat_group(mat, tile / SLAB_TILES, first / n_blocks), n_blocks * BN_BLOCK_BYTES,
+                             tile % SLAB_TILES, 1, 0, n_blocks, panel);
+    else
+        unpack[mat->layout](mat->weights, mat->stride, tile, 1, first, n_blocks, panel);
+}
+
+bn_status bn_tmat_unpack(const bn_tmat *mat, int8_t *trits)
+{
+    enum { BLOCKS = 48 };       /* a multiple of what every layout wants */
     uint8_t panel[BLOCKS * 256];
     if (!mat || !trits)
         return BN_ERR_ARG;
+    size_t most = mat->layout == BN_LAYOUT_G2 ? mat->group_blocks : BLOCKS;
     for (size_t tile = 0; tile < mat->n_tiles; tile++)
-        for (size_t first = 0; first < mat->n_blocks; first += BLOCKS) {
+        for (size_t first = 0; first < mat->n_blocks; first += most) {
             size_t row = tile * BN_TILE_ROWS, col = first * BN_BLOCK_COLS;
             size_t n_rows = mat->rows - row < BN_TILE_ROWS ? mat->rows - row : BN_TILE_ROWS;
-            size_t n_blocks = mat->n_blocks - first < BLOCKS ? mat->n_blocks - first : BLOCKS;
+            size_t n_blocks = mat->n_blocks - first < most ? mat->n_blocks - first : most;
             size_t n_cols = mat->cols - col < n_blocks * BN_BLOCK_COLS ? mat->cols - col : n_blocks * BN_BLOCK_COLS;
-            unpack[mat->layout](mat->weights, mat->stride, tile, 1, first, n_blocks, panel);
+            unpack_panel(mat, tile, first, n_blocks, panel);
             for (size_t r = 0; r < n_rows; r++)
                 for (size_t c = 0; c < n_cols; c++)
                     trits[(row + r) * mat->cols + col + c] = (int8_t)(panel[(c / 4 * 16 + r) * 4 + c % 4] - 1);
@@ -333,6 +457,7 @@ void bn_tmat_free(bn_tmat *mat)
     if (!mat)
         return;
     bn_chunk_release(mat->chunk);
+    free(mat->row_scales);
     free(mat);
 }
 

@@ -26,7 +26,7 @@ from bitnet_cli.formats.codecs.tl2 import TL2
 from bitnet_cli.formats.codecs.tq1_0 import TQ1_0
 from bitnet_cli.formats.codecs.tq2_0 import TQ2_0
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
-from bitnet_cli.formats.gguf_types import GGMLType, type_name
+from bitnet_cli.formats.gguf_types import GGMLType, file_number, type_name
 
 Codec = BlockCodec | TernaryCodec
 """`codec.ternary` tells the two kinds apart; so does `isinstance(codec, BlockCodec)`."""
@@ -71,7 +71,8 @@ def codec(type_id: int) -> Codec:
             return candidate
     known = ", ".join(candidate.type_id.name for candidate in CODECS)
     raise UnsupportedError(
-        f"tensors of type `{type_name(type_id)}` ({type_id}) are not supported", hint=f"supported are {known}"
+        f"tensors of type `{type_name(type_id)}` ({file_number(type_id)}) are not supported",
+        hint=f"supported are {known}",
     )
 
 

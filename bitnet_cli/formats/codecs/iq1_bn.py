@@ -14,9 +14,8 @@ from bitnet_cli.formats.codecs.base3 import BYTE_OF_NUMBER, DIGITS, four_digits
 from bitnet_cli.formats.codecs.row_scaled import RowScaled
 from bitnet_cli.formats.gguf_types import GGMLType
 
-_FIVE = np.ascontiguousarray(DIGITS[:, ::-1])
-_FOUR = np.ascontiguousarray(four_digits(1)[:, ::-1])
-_POWERS = np.array([1, 3, 9, 27, 81], np.uint8)
+_FIVE, _FOUR = (np.ascontiguousarray(digits.T[::-1]) for digits in (DIGITS, four_digits(1)))
+_POWERS = np.array([1, 3, 9, 27], np.uint8)
 
 
 class IQ1_BN(RowScaled):
@@ -30,14 +29,19 @@ class IQ1_BN(RowScaled):
     def _pack(self, codes: np.ndarray) -> np.ndarray:
         groups = codes.reshape(-1, 4, 16)
         packed = np.empty((len(groups), 13), np.uint8)
-        fives = groups[:, :, :15].reshape(-1, 12, 5) * _POWERS
-        packed[:, :12] = BYTE_OF_NUMBER[fives.sum(axis=2, dtype=np.uint8)]
-        packed[:, 12] = BYTE_OF_NUMBER[(groups[:, :, 15] * _POWERS[:4]).sum(axis=1, dtype=np.uint8)]
+        fives = groups[:, :, 4:15:5].copy()
+        for place in (3, 2, 1, 0):
+            fives = fives * np.uint8(3) + groups[:, :, place:15:5]
+        packed[:, :12] = BYTE_OF_NUMBER[fives].reshape(-1, 12)
+        packed[:, 12] = BYTE_OF_NUMBER[(groups[:, :, 15] * _POWERS).sum(axis=1, dtype=np.uint8)]
         return packed.reshape(len(codes), -1)
 
     def _unpack(self, body: np.ndarray) -> np.ndarray:
         blocks = body.reshape(-1, 13)
         codes = np.empty((len(blocks), 4, 16), np.uint8)
-        codes[:, :, :15] = _FIVE[blocks[:, :12]].reshape(-1, 4, 15)
-        codes[:, :, 15] = _FOUR[blocks[:, 12]]
+        first, last = blocks[:, :12].reshape(-1, 4, 3), blocks[:, 12]
+        for place in range(5):
+            codes[:, :, place:15:5] = _FIVE[place][first]
+        for group in range(4):
+            codes[:, group, 15] = _FOUR[group][last]
         return codes.reshape(len(body), 1, -1)

@@ -15,7 +15,7 @@ from bitnet_cli.formats.gguf_types import GGMLType
 
 # (first weight, trits of a byte, bytes) of the three parts of a block.
 _PARTS = ((0, 5, 32), (160, 5, 16), (240, 4, 4))
-_FOUR = four_digits(0)
+_FIVE, _FOUR = (np.ascontiguousarray(digits.T) for digits in (DIGITS, four_digits(0)))
 
 
 class TQ1_0(ScaledBlocks):
@@ -41,8 +41,8 @@ class TQ1_0(ScaledBlocks):
         codes = np.empty((len(body), 1, self.block), np.uint8)
         at = 0
         for first, n_trits, n_bytes in _PARTS:
-            digits = (DIGITS if n_trits == 5 else _FOUR)[body[:, at : at + n_bytes]]
-            part = codes[:, 0, first : first + n_trits * n_bytes]
-            part[:] = digits.transpose(0, 2, 1).reshape(len(body), -1)
+            part = codes[:, 0, first : first + n_trits * n_bytes].reshape(-1, n_trits, n_bytes)
+            for place, digit in enumerate(_FIVE if n_trits == 5 else _FOUR):
+                part[:, place] = digit[body[:, at : at + n_bytes]]
             at += n_bytes
         return codes

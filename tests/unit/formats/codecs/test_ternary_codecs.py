@@ -1,4 +1,4 @@
-"""All ternary codecs: published vectors, the quantiser of the `gguf` package, a slow witness, and each other."""
+"""The ternary codecs that store rows one after another: published vectors, the quantiser of the `gguf` package, a slow witness, and each other."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from bitnet_cli.formats.codecs.i2_s import I2SArm
 from bitnet_cli.formats.codecs.iq1_bn import IQ1_BN
 from bitnet_cli.formats.codecs.iq2_bn import IQ2_BN
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
+from bitnet_cli.formats.codecs.tiled_codec import TiledCodec
 
-CODECS: dict[str, TernaryCodec] = {each.name: each for each in (*TERNARY_CODECS, I2SArm())}
+# TL1 and TL2 have other shapes: test_tiled_codecs.py.
+CODECS: dict[str, TernaryCodec] = {
+    each.name: each for each in (*TERNARY_CODECS, I2SArm()) if not isinstance(each, TiledCodec)
+}
 STREAM = np.array([((i * i + 3 * i) // 5) % 3 - 1 for i in range(256)], np.int8)
 
 # name: (trits, scales, the bytes that an independent encoder made of them)
