@@ -16,6 +16,7 @@ enum {
     SLAB_TILES = BN_SLAB_ROWS / BN_TILE_ROWS,       /* of l3 per piece */
     GEMV_ROWS = 128,                /* rows of r2 per piece */
     GEMV_COLS = 512,                /* cols of c2 per piece */
+    GROUP_TOKENS = 96,              /* tokens that meet a panel of g2 together: their sums stay in the L1 cache */
     SUM_ROWS = 256,                 /* rows per piece when the threads' sums of c2 are added */
     PANEL_BLOCKS = BN_PANEL_BLOCKS / 16 * 16,       /* unpacked at a time: what r2 wants */
     PANEL_BLOCKS_L3 = BN_PANEL_BLOCKS / 3 * 3
@@ -111,27 +112,48 @@ static void play_gemm(const bn_run *run, const bn_op *op, int32_t m, size_t tile
         deliver(run, op, m, t, row, n_rows, sums + t * n, u);
 }
 
+/* The scales of `n` rows of a group from row `row` of the slab on, as floats; from g2, or widened into `floats`. */
+static const float *group_scales(const bn_kernels *k, const bn_tmat *mat, size_t slab, size_t group, size_t row, size_t n,
+                                 float *floats)
+{
+    const uint8_t *scales = bn_tmat_group_scales(mat, slab, group, row);
+    if (mat->group_scale_bytes == sizeof *floats)
+        return (const float *)scales;
+    k->dequant_f16(scales, n, floats);
+    return floats;
+}
+
+/* acc[n_tokens][16*n_tiles] of a pair of tiles of g2 and tokens t..; q_sums: of the first of them. */
+static void gemm_groups(const bn_kernels *k, const bn_tmat *mat, const int8_t *q, size_t q_stride, size_t tile,
+                        size_t n_tiles, size_t n_tokens, const int32_t *q_sums, uint8_t *panel, float *acc)
+{
+    size_t slab = tile / SLAB_TILES, at = tile % SLAB_TILES, n_blocks = mat->group_blocks, n = n_tiles * BN_TILE_ROWS;
+    int32_t *sums = (int32_t *)(acc + GROUP_TOKENS * n);
+    float scales[BN_GEMM_TILES * BN_TILE_ROWS];
+    memset(acc, 0, n_tokens * n * sizeof *acc);
+    for (size_t g = 0; g < mat->n_groups; g++, q += n_blocks * BN_BLOCK_COLS) {
+        k->unpack_t2(bn_tmat_group(mat, slab, g), n_blocks * BN_BLOCK_BYTES, at, n_tiles, 0, n_blocks, panel);
+        k->gemm_panel_i8(panel, n_tiles, n_blocks, q, q_stride, n_tokens, 0, sums);
+        k->add_scaled_f32(sums, n, n_tokens, q_sums + g, mat->n_groups,
+                          group_scales(k, mat, slab, g, at * BN_TILE_ROWS, n, scales), acc);
+    }
+}
+
 /* A pair of tiles of g2; q_sums: from sum_groups. */
 static void play_gemm_groups(const bn_run *run, const bn_op *op, int32_t m, size_t tile, size_t n_tiles,
                              const int32_t *q_sums, uint8_t *scratch)
 {
     const bn_tmat *mat = op->mat[m];
-    const bn_kernels *k = kernels(run);
     const bn_buf_view *in = &run->plan->views[op->in];
     size_t row = tile * BN_TILE_ROWS, n = n_tiles * BN_TILE_ROWS, n_rows = mat->rows - row < n ? mat->rows - row : n;
-    size_t slab = tile / SLAB_TILES, at = tile % SLAB_TILES, n_blocks = mat->group_blocks;
-    int32_t *sums = (int32_t *)(scratch + BN_PANEL_BYTES);
-    float *acc = (float *)(sums + run->n_tokens * n);
-    memset(acc, 0, run->n_tokens * n * sizeof *acc);
-    for (size_t g = 0; g < mat->n_groups; g++) {
-        k->unpack_t2(bn_tmat_group(mat, slab, g), n_blocks * BN_BLOCK_BYTES, at, n_tiles, 0, n_blocks, scratch);
-        k->gemm_panel_i8(scratch, n_tiles, n_blocks, in->i8 + g * n_blocks * BN_BLOCK_COLS, in->stride, run->n_tokens, 0,
-                         sums);
-        k->add_scaled_f32(sums, n, run->n_tokens, q_sums + g, mat->n_groups,
-                          bn_tmat_group_scales(mat, slab, g) + at * BN_TILE_ROWS, acc);
+    float *acc = (float *)(scratch + BN_PANEL_BYTES);
+    for (size_t first = 0; first < run->n_tokens; first += GROUP_TOKENS) {
+        size_t n_tokens = run->n_tokens - first < GROUP_TOKENS ? run->n_tokens - first : GROUP_TOKENS;
+        gemm_groups(kernels(run), mat, in->i8 + first * in->stride, in->stride, tile, n_tiles, n_tokens,
+                    q_sums + first * mat->n_groups, scratch, acc);
+        for (size_t t = 0; t < n_tokens; t++)
+            deliver_groups(run, op, m, first + t, row, n_rows, acc + t * n);
     }
-    for (size_t t = 0; t < run->n_tokens; t++)
-        deliver_groups(run, op, m, t, row, n_rows, acc + t * n);
 }
 
 /* ---- One token ---- */
@@ -146,12 +168,12 @@ static void play_groups(const bn_run *run, const bn_op *op, int32_t m, size_t sl
     for (size_t t = 0; t < run->n_tokens; t++) {
         const int8_t *q = in->i8 + t * in->stride;
         int32_t sums[BN_SLAB_ROWS];
-        float acc[BN_SLAB_ROWS] = {0};
+        float acc[BN_SLAB_ROWS] = {0}, scales[BN_SLAB_ROWS];
         for (size_t g = 0; g < mat->n_groups; g++) {
             k->gemv_t2_i8(bn_tmat_group(mat, slab, g), SLAB_TILES, mat->group_blocks,
                           q + g * mat->group_blocks * BN_BLOCK_COLS, sums);
-            k->add_scaled_f32(sums, BN_SLAB_ROWS, 1, q_sums + t * mat->n_groups + g, 0, bn_tmat_group_scales(mat, slab, g),
-                              acc);
+            k->add_scaled_f32(sums, BN_SLAB_ROWS, 1, q_sums + t * mat->n_groups + g, 0,
+                              group_scales(k, mat, slab, g, 0, BN_SLAB_ROWS, scales), acc);
         }
         deliver_groups(run, op, m, t, row, n_rows, acc);
     }
@@ -398,7 +420,8 @@ size_t bn_matmul_scratch_bytes(const bn_op *op, size_t max_tokens)
     size_t group_sums = 0, gemm_sums = max_tokens * BN_GEMM_TILES * BN_TILE_ROWS * sizeof(int32_t);
     for (int32_t m = 0; m < op->n_mats; m++)
         group_sums += group_sums_bytes(op->mat[m], max_tokens);
-    size_t panel = BN_PANEL_BYTES + gemm_sums + (group_sums ? gemm_sums : 0);
+    size_t gemm_groups = group_sums ? 2 * GROUP_TOKENS * BN_GEMM_TILES * BN_TILE_ROWS * sizeof(float) : 0;
+    size_t panel = BN_PANEL_BYTES + (gemm_sums > gemm_groups ? gemm_sums : gemm_groups);
     size_t sums = op->mat[0]->layout == BN_LAYOUT_C2 ? op->mat[0]->stride * 4 * sizeof(int32_t) : 0;
     size_t tables = lookup_of(op) ? (BN_GEMM_MIN_TOKENS - 1) * table_bytes(lookup_of(op)) : 0;
     size_t most = panel > sums ? panel : sums;

@@ -42,7 +42,7 @@ typedef struct {
     const bn_tmat *mat;
     bn_pool *pool;
     file_rows source;
-    const float *scales;                    /* [rows][n_groups] for g2 */
+    const uint8_t *scales;                  /* [rows][n_groups] as g2 holds them, or NULL */
     code_piece *scratch;                    /* one per thread */
     atomic_int bad;                         /* a weight was not ternary */
 } pack_job;
@@ -121,7 +121,7 @@ static void write_t2(const bn_tmat *mat, const code_piece *piece, size_t row, si
 }
 
 /* Codes and scales; rows that pad the last slab have scales of 0. */
-static void write_g2(const bn_tmat *mat, const code_piece *piece, size_t row, size_t col, const float *scales)
+static void write_g2(const bn_tmat *mat, const code_piece *piece, size_t row, size_t col, const uint8_t *scales)
 {
     size_t n = mat->group_blocks, group_cols = n * BN_BLOCK_COLS, first = col / group_cols;
     size_t n_rows = mat->n_units * BN_SLAB_ROWS - row, n_groups = mat->n_groups - first;
@@ -135,8 +135,11 @@ static void write_g2(const bn_tmat *mat, const code_piece *piece, size_t row, si
                 uint32_t word = t2_word(piece->at[r] + g * group_cols + 16 * block);
                 memcpy(out + block * BN_BLOCK_BYTES, &word, sizeof word);
             }
-            bn_tmat_group_scales(mat, slab, group)[at] =
-                row + r < mat->rows ? scales[(row + r) * mat->n_groups + group] : 0.0f;
+            uint8_t *scale = bn_tmat_group_scales(mat, slab, group, at);
+            if (row + r < mat->rows)
+                memcpy(scale, scales + ((row + r) * mat->n_groups + group) * mat->group_scale_bytes, mat->group_scale_bytes);
+            else
+                memset(scale, 0, mat->group_scale_bytes);
         }
 }
 
@@ -279,7 +282,7 @@ static int measure(bn_tmat *mat)
         break;
     case BN_LAYOUT_G2:
         mat->n_units = bn_div_up(mat->rows, BN_SLAB_ROWS);
-        mat->stride = mat->n_groups * bn_group_bytes(mat->group_blocks);
+        mat->stride = mat->n_groups * bn_group_bytes(mat);
         break;
     default: return 0;
     }
@@ -312,6 +315,25 @@ static int all_finite(const float *x, size_t n)
     return 1;
 }
 
+/* scales[n] as f16, or NULL if there is no memory or some are no numbers of f16. */
+static uint16_t *halves_of(const bn_kernels *k, const float *scales, size_t n)
+{
+    enum { AT_ONCE = 256 };
+    uint16_t *halves = malloc(n * sizeof *halves);
+    if (halves)
+        k->f16_from_f32(scales, n, halves);
+    for (size_t i = 0; halves && i < n; i += AT_ONCE) {
+        float back[AT_ONCE];
+        size_t some = n - i < AT_ONCE ? n - i : AT_ONCE;
+        k->dequant_f16(halves + i, some, back);
+        if (memcmp(back, scales + i, some * sizeof *back) != 0) {
+            free(halves);
+            halves = NULL;
+        }
+    }
+    return halves;
+}
+
 /* Allocates all that a matrix of this shape holds. */
 static bn_tmat *new_tmat(bn_ctx *ctx, const bn_tmat *shape, const float *scales, size_t n_scale_rows)
 {
@@ -334,11 +356,32 @@ static bn_tmat *new_tmat(bn_ctx *ctx, const bn_tmat *shape, const float *scales,
     return NULL;
 }
 
+/* Packs what the job says into a new matrix of this shape. */
+static bn_status pack(bn_ctx *ctx, pack_job *job, const bn_tmat *shape, const float *scales, size_t n_scale_rows,
+                      bn_tmat **out)
+{
+    job->scratch = malloc((size_t)bn_ctx_n_threads(ctx) * sizeof *job->scratch);
+    bn_tmat *mat = job->scratch ? new_tmat(ctx, shape, scales, n_scale_rows) : NULL;
+    if (!mat) {
+        free(job->scratch);
+        return BN_ERR_NOMEM;
+    }
+    job->mat = mat;
+    bn_pool_run(ctx->pool, pack_pieces, job);
+    free(job->scratch);
+    if (atomic_load(&job->bad)) {
+        bn_tmat_free(mat);
+        return BN_ERR_CODE;
+    }
+    *out = mat;
+    return BN_OK;
+}
+
 bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, const void *data, size_t n_bytes,
                        size_t rows, size_t cols, const bn_tiling *tiling, const float *scales, size_t n_scale_rows,
                        size_t n_scale_cols, bn_tmat **out)
 {
-    bn_tmat shape = {.rows = rows, .cols = cols, .layout = layout};
+    bn_tmat shape = {.rows = rows, .cols = cols, .layout = layout, .group_scale_bytes = sizeof *scales};
     file_rows source = {.format = format, .data = data};
     if (!ctx || !data || !out || tiling || !find_rows(&source, rows, cols, n_bytes) || !scales ||
         !measure_scales(&shape, n_scale_rows, n_scale_cols) || !measure(&shape))
@@ -348,22 +391,17 @@ bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, con
         return BN_ERR_SCALE;
     if (!bn_pool_is_alive(ctx->pool))
         return BN_ERR_THREAD;
-    code_piece *scratch = malloc((size_t)bn_ctx_n_threads(ctx) * sizeof *scratch);
-    bn_tmat *mat = scratch ? new_tmat(ctx, &shape, scales, n_scale_rows) : NULL;
-    if (!mat) {
-        free(scratch);
-        return BN_ERR_NOMEM;
-    }
-    pack_job job = {.mat = mat, .pool = ctx->pool, .source = source, .scales = scales, .scratch = scratch};
+    pack_job job = {.pool = ctx->pool, .source = source, .scales = (const uint8_t *)scales};
     atomic_init(&job.bad, 0);
-    bn_pool_run(ctx->pool, pack_pieces, &job);
-    free(scratch);
-    if (atomic_load(&job.bad)) {
-        bn_tmat_free(mat);
-        return BN_ERR_CODE;
+    uint16_t *halves = shape.n_groups ? halves_of(&ctx->kernels, scales, rows * n_scale_cols) : NULL;
+    if (halves) {
+        job.scales = (const uint8_t *)halves;
+        shape.group_scale_bytes = sizeof *halves;
+        measure(&shape);
     }
-    *out = mat;
-    return BN_OK;
+    bn_status status = pack(ctx, &job, &shape, scales, n_scale_rows, out);
+    free(halves);
+    return status;
 }
 
 /* Panel of blocks first..first+n_blocks-1 of a tile; those of g2 are one group. */

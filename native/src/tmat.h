@@ -12,6 +12,7 @@ struct bn_tmat {
     size_t n_tiles, n_blocks;       /* of 16 rows and 16 cols, the last ones padded; whole groups of l3 */
     size_t n_units, stride;         /* tiles, rows, cols or slabs, and the bytes of each */
     size_t n_groups, group_blocks;  /* groups of cols with scales of their own, and blocks of each; 0 but in g2 */
+    size_t group_scale_bytes;       /* of a scale of g2: 2 or 4 */
     float scale;                    /* of all weights, unless rows or groups have theirs */
     float *row_scales;              /* [rows], or NULL */
     uint8_t *weights;               /* n_units * stride bytes */
@@ -20,20 +21,21 @@ struct bn_tmat {
 };
 
 /* From one group of a slab of g2 to the next. */
-static inline size_t bn_group_bytes(size_t group_blocks)
+static inline size_t bn_group_bytes(const bn_tmat *mat)
 {
-    return BN_SLAB_ROWS / BN_TILE_ROWS * group_blocks * BN_BLOCK_BYTES + BN_SLAB_ROWS * sizeof(float);
+    return BN_SLAB_ROWS / BN_TILE_ROWS * mat->group_blocks * BN_BLOCK_BYTES + BN_SLAB_ROWS * mat->group_scale_bytes;
 }
 
-/* A group of a slab of g2: its tiles, and behind them its scales [BN_SLAB_ROWS]. */
+/* A group of a slab of g2: its tiles. */
 static inline uint8_t *bn_tmat_group(const bn_tmat *mat, size_t slab, size_t group)
 {
-    return mat->weights + slab * mat->stride + group * bn_group_bytes(mat->group_blocks);
+    return mat->weights + slab * mat->stride + group * bn_group_bytes(mat);
 }
 
-static inline float *bn_tmat_group_scales(const bn_tmat *mat, size_t slab, size_t group)
+/* Its scale of row `row` of the slab, and those of the rows behind it. */
+static inline uint8_t *bn_tmat_group_scales(const bn_tmat *mat, size_t slab, size_t group, size_t row)
 {
-    return (float *)(bn_tmat_group(mat, slab, group + 1) - BN_SLAB_ROWS * sizeof(float));
+    return bn_tmat_group(mat, slab, group + 1) - (BN_SLAB_ROWS - row) * mat->group_scale_bytes;
 }
 
 static inline size_t bn_div_up(size_t a, size_t b)

@@ -120,6 +120,9 @@ static void product_fill(product *p, size_t rows, size_t cols, size_t kind)
         p->trits[i] = (int8_t)((int)check_below(3) - 1);
     for (size_t i = 0; i < p->n_scale_rows * p->n_groups; i++)
         p->scales[i] = check_below(8) ? check_uniform() : check_below(2) ? 0.0f : -0.0f;
+    if (check_below(2) && kind > BY_ROW)        /* numbers of f16, down to the smallest */
+        for (size_t i = 0; i < rows * p->n_groups; i++)
+            p->scales[i] = ldexpf((float)check_below(2048), -(int)check_below(25));
 }
 
 /* One value of a product of token t, from the trits: exact integers, then the float operations of the contract. */
