@@ -54,6 +54,11 @@ class GGUFSource:
                 if name not in self._factors.values()
             ]
 
+    @property
+    def scale_tensors(self) -> set[str]:
+        """Tensors that are no tensors of their own here, but the scales of others."""
+        return set(self._factors.values())
+
     def metadata(self) -> list[Pair]:
         """The file's own keys in their order, known faults of published files repaired; without tilings."""
         meta, notes = repair(self.reader.metadata)

@@ -88,9 +88,7 @@ def _values(source: Source, tensor: SourceTensor) -> Iterator[np.ndarray]:
     """The values of a tensor in blocks of rows; two tensors of one shape have the same blocks."""
     weights = source.ternary(tensor) if _is_ternary(tensor) else None
     for start, stop in row_blocks(*tensor.matrix):
-        yield (
-            source.rows(tensor, start, stop) if weights is None else values_of(weights, start, stop)
-        )
+        yield (source.rows(tensor, start, stop) if weights is None else values_of(weights, start, stop))
 
 
 def _compare_ternary(x: TernaryWeights, y: TernaryWeights) -> Difference:

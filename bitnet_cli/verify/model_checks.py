@@ -91,7 +91,9 @@ def _check_blocks(source: GGUFSource, meta: Mapping[str, object], report: Verify
         usual = Counter(frozenset(names) for names in blocks.values()).most_common(1)[0][0]
         for i, names in sorted(blocks.items()):
             for name in sorted(usual ^ names):
-                text = "other blocks have this tensor" if name in usual else "other blocks have no such tensor"
+                text = (
+                    "other blocks have this tensor" if name in usual else "other blocks have no such tensor"
+                )
                 report.problem(f"blk.{i}.{name}", text)
 
 
@@ -138,5 +140,7 @@ def _check_tokenizer(source: GGUFSource, meta: Mapping[str, object], report: Ver
 
 def _first_change(text: str, back: str) -> str:
     """The first characters of a text that came back differently."""
-    at = next((i for i, (a, b) in enumerate(zip(text, back, strict=False)) if a != b), min(len(text), len(back)))
+    at = next(
+        (i for i, (a, b) in enumerate(zip(text, back, strict=False)) if a != b), min(len(text), len(back))
+    )
     return text[at : at + 8]

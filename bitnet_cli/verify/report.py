@@ -35,7 +35,7 @@ class KindResult:
         kind: the tensors' name without block number.
         type: of the tensors, for example `i2_s`.
         count, weights: number of tensors and of values.
-        checked: what was looked at: `codes and scales`, `values`, or `nothing` of types that cannot be read.
+        checked: what was looked at: `codes, scales`, `values`, or `nothing` of types that cannot be read.
         problems: number of tensors with problems.
         different: weights that differ from those compared with; None without a comparison.
         largest: the largest such difference.

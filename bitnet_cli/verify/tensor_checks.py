@@ -20,7 +20,7 @@ def check_tensors(source: GGUFSource, report: VerifyReport, done: Done) -> None:
     for tensor in source.tensors:
         ternary = tensor.role == "ternary" or tensor.kept in TERNARY_TYPES
         known = ternary or tensor.kept in _DENSE_TYPES
-        checked = "codes and scales" if ternary else "values" if known else "nothing"
+        checked = "codes, scales" if ternary else "values" if known else "nothing"
         kind = report.kind(tensor.kind, type_name(tensor.kept).lower(), checked)
         kind.count += 1
         rows, cols = tensor.matrix
