@@ -187,7 +187,8 @@ static void check_product(bn_ctx *ctx, bn_layout layout, size_t rows0, size_t co
 void check_matmuls(int quick)
 {
     static const size_t shapes[][2] = {{33, 640}, {1, 1},     {5, 3},    {16, 16},
-                                       {17, 100}, {100, 129}, {63, 257}, {130, 64}};
+                                       {17, 100}, {100, 129}, {63, 257}, {130, 64},
+                                       {300, 1100}, {513, 769}};
     static const size_t token_counts[] = {5, 1, 2, 3, 4, 17, 32};
     static const int32_t thread_counts[] = {1, 2, 5};
     for (int32_t isa = 0; isa < bn_isa_count(); isa++)
