@@ -70,9 +70,7 @@ def test_one_scale(codec: TernaryCodec, tmp_path: Path) -> None:
     assert np.array_equal(logits(stored(codec, one), tmp_path), expected)
 
 
-@pytest.mark.parametrize(
-    "codec", [c for c in CODECS if c.name != "i2_s"], ids=lambda codec: codec.name
-)
+@pytest.mark.parametrize("codec", [c for c in CODECS if c.name != "i2_s"], ids=lambda codec: codec.name)
 def test_a_scale_for_each_row(codec: TernaryCodec, tmp_path: Path) -> None:
     expected = logits(stored(IQ2_BN(), by_row), tmp_path)
     assert not np.array_equal(expected, logits(stored(I2S(), one), tmp_path))
