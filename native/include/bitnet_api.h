@@ -141,7 +141,7 @@ typedef struct {
     int32_t n_mats;                 /* MATMUL: 1..3; GATED_MATMUL: 1 */
     int32_t add;                    /* MATMUL, NORM: 1 adds to out instead of replacing it (the residual) */
     const bn_tmat *mat[3];          /* MATMUL, GATED_MATMUL */
-    const float *weight;            /* NORM, QUANT: [width], NORM of heads [head_dim]; NULL in QUANT for no norm */
+    const float *weight;            /* NORM, QUANT: [width]; NORM of heads: [head_dim]; QUANT: NULL for no norm */
     float eps;                      /* NORM, QUANT */
     int32_t dense_type;             /* EMBED: bn_type */
     const void *dense;              /* EMBED: [dense_rows][width of out] */

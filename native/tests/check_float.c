@@ -220,15 +220,16 @@ static double exact_gelu(double x)
     return x / (1.0 + exp(-2.0 * z));
 }
 
-/* The exponent w = -2z carries about four roundings of 2^-24 of itself, which exp turns into a relative error of as many
- * times |w|; exp, sum and division add three units. Where w is large and positive the result is next to nothing. */
+/* The exponent w = -2z carries about four roundings of 2^-24 of itself, which exp turns into a relative error of as
+ * many times |w|; exp, sum and division add three units. Where w is large and positive the result is next to nothing. */
 static void check_gelu_accuracy(void)
 {
     double worst = 0, worst_share = 0;
     check_case("gelu against double precision");
     for (long i = -9 * 65536; i < 12 * 65536; i++) {
         float x = (float)i / 65536.0f + check_uniform() * 0x1p-17f;
-        double exact = exact_gelu((double)x), error = fabs((double)bn_gelu(x) - exact), w = fabs(log(fabs(x / exact - 1)));
+        double exact = exact_gelu((double)x), error = fabs((double)bn_gelu(x) - exact);
+        double w = fabs(log(fabs(x / exact - 1.0)));
         worst = error > worst ? error : worst;
         if (x < -1e-3f) {
             double bound = fabs(exact) * (4.0 * w + 3.0) * 0x1p-24;
