@@ -13,8 +13,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from bitnet_cli.engine.config import ModelConfig
+from bitnet_cli.engine.embedder import Embedder
 from bitnet_cli.engine.generate import Generation, Timings
-from bitnet_cli.engine.model import Model, ModelConfig
+from bitnet_cli.engine.model import Model
 from bitnet_cli.engine.options import EngineOptions
 from bitnet_cli.engine.sampler import Sampling
 from bitnet_cli.engine.scoring import log_probabilities
@@ -251,6 +253,33 @@ class BitNetModel:
             self._owner = None
             return log_probabilities(self._session, tokens, first, self.tokenizer.n_vocab, progress)
 
+    def embed(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> np.ndarray:
+        """The vectors of texts, each evaluated from an empty context.
+
+        Args:
+            texts: plain texts, with the prefix that the model wants for the task (such as `query: `). EOS is appended if
+                the model's file says so.
+            progress: called with the number of texts done.
+
+        Returns:
+            float32 [n_texts, dim], each of length 1: a product of two of them is their cosine similarity.
+
+        Raises:
+            UsageError: this is no embedding model, or a text does not fit the context.
+        """
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise UsageError("texts to embed come in a list", hint='for example `embed(["one", "two"])`')
+        embedder, end = Embedder(self._session), self.tokenizer.eos_at_end
+        vectors = np.empty((len(texts), self.config.dim), np.float32)
+        for i, text in enumerate(texts):
+            ids = self.tokenize(text) + ([end] if end is not None else [])
+            with self._lock:
+                self._owner = None
+                vectors[i] = embedder.embed(ids)
+            if progress is not None:
+                progress(i + 1)
+        return vectors
+
     def generate(self, prompt: Prompt, config: GenerationConfig | None = None, **options: Any) -> str:
         """The continuation of a prompt as one string. Arguments as `generate_stream`."""
         return "".join(self.generate_stream(prompt, config, **options))
@@ -275,7 +304,7 @@ class BitNetModel:
             **options: fields of GenerationConfig that differ from ``config``.
 
         Raises:
-            UsageError: an unknown option, an empty prompt, or one that does not fit the context.
+            UsageError: an unknown option, an empty prompt, one that does not fit the context, or an embedding model.
         """
         config = _with_options(config or GenerationConfig(), options)
         ids = self.prompt_ids(prompt)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bitnet_cli.arch import bitnet, bitnet_b1_58, llama
+from bitnet_cli.arch import bitnet, bitnet_b1_58, gemma3, llama, qwen3
 from bitnet_cli.arch.architecture import Arch
 from bitnet_cli.errors import UnsupportedError, printable
 
 __all__ = ["ARCHS", "Arch", "arch_for"]
 
-ARCHS = (bitnet_b1_58.ARCH, bitnet.ARCH, llama.ARCH)
+ARCHS = (bitnet_b1_58.ARCH, bitnet.ARCH, llama.ARCH, qwen3.ARCH, gemma3.ARCH)
 
 
 def arch_for(name: str) -> Arch:

@@ -30,7 +30,7 @@ def label(op: Op) -> str:
     """What an op is called in tables: its kind, for matrices their names."""
     if op["kind"] != lib.BN_OP_MATMUL:
         return _KINDS.get(op["kind"], f"op {op['kind']}")
-    if op["out"][0] == Buf.x:
+    if op["in"] in (Buf.a_i8, Buf.m_i8):
         return "down" if op["in"] == Buf.m_i8 else "attn_output"
     return "gate" if op["out"][0] == Buf.g else "qkv"
 

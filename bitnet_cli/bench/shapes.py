@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bitnet_cli.arch import arch_for
-from bitnet_cli.engine.model import ModelConfig
+from bitnet_cli.engine.config import ModelConfig
 from bitnet_cli.errors import UsageError
 
 

@@ -222,7 +222,7 @@ def build(
         embedding=Dense(weights.embed_type_id, stored, s.vocab_size, s.dim),
         layers=tuple(layers),
         output_norm=weights.norm("output_norm"),
-        head=head,
+        output=head,
         reader=None,
         kernel=kernel,
     )

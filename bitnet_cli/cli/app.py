@@ -11,6 +11,7 @@ import typer
 from bitnet_cli import __version__
 from bitnet_cli.cli.commands.bench import bench
 from bitnet_cli.cli.commands.convert import convert
+from bitnet_cli.cli.commands.embed import embed
 from bitnet_cli.cli.commands.inspect import inspect
 from bitnet_cli.cli.commands.perplexity import perplexity
 from bitnet_cli.cli.commands.run import run
@@ -37,6 +38,7 @@ app.command()(inspect)
 app.command()(verify)
 app.command()(bench)
 app.command()(perplexity)
+app.command()(embed)
 
 
 def _version(value: bool) -> None:

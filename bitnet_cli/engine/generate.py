@@ -66,9 +66,10 @@ class Generation:
         speculate: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> None:
+        rows = session.model.head.rows  # Refuses an embedding model before anything is evaluated.
         self._session, self._prompt, self._sampling = session, list(prompt), sampling
         self._max_new_tokens, self._eos_ids, self._progress = max_new_tokens, eos_ids, progress
-        self._n_vocab, self._speculate = n_vocab, speculate
+        self._n_vocab, self._speculate = rows if n_vocab is None else n_vocab, speculate
         self._random = np.random.default_rng(seed)
         self.timings = Timings(prompt_tokens=len(prompt))
         self.finish_reason = "length"

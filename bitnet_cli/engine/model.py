@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bitnet_cli.arch import Arch, arch_for
-from bitnet_cli.arch.limits import MAX_COUNT, MAX_LAYERS, RMS_EPS_RANGE, ROPE_THETA_RANGE
 from bitnet_cli.engine.calibration import kernel_for
+from bitnet_cli.engine.config import ModelConfig
 from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
-from bitnet_cli.errors import FormatError, UnsupportedError, printable
+from bitnet_cli.errors import FormatError, UnsupportedError, UsageError, printable
 from bitnet_cli.formats.codecs import codec, is_bare, ternary_codec_for
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec, refuse_infinite
 from bitnet_cli.formats.codecs.ternary_floats import TernaryFloats
@@ -32,71 +31,6 @@ DENSE_TYPES = (GGMLType.F32, GGMLType.F16, GGMLType.BF16, GGMLType.Q8_0, GGMLTyp
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-    """The shape of a model, read from GGUF metadata."""
-
-    arch: Arch
-    name: str
-    n_layers: int
-    dim: int
-    ffn_dim: int
-    n_heads: int
-    n_kv_heads: int
-    head_dim: int
-    n_rot: int
-    """Values of each head that RoPE turns."""
-    vocab_size: int
-    context_length: int
-    rms_eps: float
-    rope_theta: float
-
-    @classmethod
-    def from_metadata(cls, meta: Mapping[str, object], path: Path, vocab_size: int) -> ModelConfig:
-        """Reads and checks the keys of `general.architecture`.
-
-        Args:
-            vocab_size: rows of the embedding.
-
-        Raises:
-            FormatError: a key is missing or out of range.
-            UnsupportedError: the architecture or a feature of it is unknown.
-        """
-        arch = arch_for(_string(meta, "general.architecture", path))
-        keys = _Keys(meta, _string(meta, "general.architecture", path), path)
-        scaling = meta.get(f"{keys.prefix}.rope.scaling.type", "none")
-        if scaling != "none" and meta.get(f"{keys.prefix}.rope.scaling.factor", 1.0) != 1.0:
-            raise UnsupportedError(
-                f"{path}: RoPE scaling {_brief(scaling)} is not supported", hint="models without it run"
-            )
-        dim, n_heads = keys.count("embedding_length"), keys.count("attention.head_count")
-        head_dim = keys.count("attention.key_length", dim // n_heads)
-        if keys.count("attention.value_length", head_dim) != head_dim:
-            raise UnsupportedError(f"{path}: keys and values of different head sizes are not supported")
-        config = cls(
-            arch=arch,
-            name=str(meta.get("general.name", path.stem)),
-            n_layers=keys.count("block_count", limit=MAX_LAYERS),
-            dim=dim,
-            ffn_dim=keys.count("feed_forward_length"),
-            n_heads=n_heads,
-            n_kv_heads=keys.count("attention.head_count_kv", n_heads),
-            head_dim=head_dim,
-            n_rot=keys.count("rope.dimension_count", head_dim),
-            vocab_size=vocab_size,
-            context_length=keys.count("context_length"),
-            rms_eps=keys.number("attention.layer_norm_rms_epsilon", RMS_EPS_RANGE),
-            rope_theta=keys.number("rope.freq_base", ROPE_THETA_RANGE, default=10000.0),
-        )
-        if config.n_heads % config.n_kv_heads or config.n_rot % 2 or config.n_rot > head_dim:
-            raise FormatError(
-                f"{n_heads} heads of {head_dim} with {config.n_kv_heads} key heads and {config.n_rot} rotated values "
-                "do not fit together",
-                path=path,
-            )
-        return config
-
-
-@dataclass(frozen=True)
 class Dense:
     """A dense matrix as it lies in the file: the embedding."""
 
@@ -108,20 +42,41 @@ class Dense:
 
 
 @dataclass(frozen=True)
+class InputNorms:
+    """Norms of the inputs of projections that read the same thing, each in its own way."""
+
+    q: np.ndarray
+    k: np.ndarray
+    v: np.ndarray
+    gate: np.ndarray
+    up: np.ndarray
+
+
+@dataclass(frozen=True)
 class Layer:
-    """The weights of one transformer block."""
+    """The weights of one transformer block. What a family does not have is None."""
 
     attn_norm: np.ndarray
     q: TernaryMatrix
     k: TernaryMatrix
     v: TernaryMatrix
     attn_sub_norm: np.ndarray | None
+    """Of the input of `attn_output`: `attn_sub_norm`, or `attn_output_norm_in`."""
     attn_output: TernaryMatrix
     ffn_norm: np.ndarray
     gate: TernaryMatrix
     up: TernaryMatrix
     ffn_sub_norm: np.ndarray | None
+    """Of the input of `down`: `ffn_sub_norm`, or `ffn_down_norm_in`."""
     down: TernaryMatrix
+    q_norm: np.ndarray | None = None
+    """Of each head, before it is rotated."""
+    k_norm: np.ndarray | None = None
+    attn_post_norm: np.ndarray | None = None
+    """Of what attention adds to the residual stream."""
+    ffn_post_norm: np.ndarray | None = None
+    norm_in: InputNorms | None = None
+    """After `attn_norm` or `ffn_norm`, before quantisation."""
 
     @property
     def matrices(self) -> tuple[TernaryMatrix, ...]:
@@ -138,7 +93,8 @@ class Model:
     embedding: Dense
     layers: tuple[Layer, ...]
     output_norm: np.ndarray
-    head: DenseMatrix
+    output: DenseMatrix | None
+    """The head; None for an embedding model, which is done with the last hidden state."""
     reader: GGUFReader | None
     """Kept open: the embedding is a view of its mapping. None for a model that was made in memory."""
     kernel: str
@@ -148,6 +104,20 @@ class Model:
     def path(self) -> Path:
         """The file, or the name of a model that has none."""
         return self.reader.path if self.reader is not None else Path(self.config.name)
+
+    @property
+    def head(self) -> DenseMatrix:
+        """The matrix that makes logits.
+
+        Raises:
+            UsageError: this is an embedding model.
+        """
+        if self.output is None:
+            raise UsageError(
+                f"{self.path} is an embedding model: it turns texts into vectors and continues none",
+                hint="`bitnet embed` is for it",
+            )
+        return self.output
 
     @classmethod
     def load(
@@ -176,8 +146,9 @@ class Model:
         vocab_size = tensors.info("token_embd.weight").shape[0]
         config = ModelConfig.from_metadata(meta, reader.path, vocab_size)
         embedding = tensors.dense("token_embd.weight", vocab_size, config.dim)
-        tied = "output.weight" not in reader.tensors
-        head = tensors.head("token_embd.weight" if tied else "output.weight", vocab_size, config.dim)
+        head_name = "output.weight" if "output.weight" in reader.tensors else "token_embd.weight"
+        output = tensors.head(head_name, vocab_size, config.dim) if config.pooling == "none" else None
+        tensors.left.discard(head_name)
         options = options or EngineOptions()
         kernel = options.kernel
         if kernel == "auto":
@@ -186,7 +157,7 @@ class Model:
         layers = tuple(_load_layer(tensors, config, i, layouts) for i in range(config.n_layers))
         output_norm = tensors.vector("output_norm.weight", config.dim)
         tensors.refuse_leftovers()
-        return cls(config, ctx, embedding, layers, output_norm, head, reader, kernel)
+        return cls(config, ctx, embedding, layers, output_norm, output, reader, kernel)
 
 
 def _ternary_weights(c: ModelConfig) -> int:
@@ -198,19 +169,37 @@ def _ternary_weights(c: ModelConfig) -> int:
 def _load_layer(tensors: _Tensors, config: ModelConfig, i: int, layouts: Layouts) -> Layer:
     c, block, whole = config, f"blk.{i}.", layouts.whole
     q_dim, kv_dim = c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim
-    sub_norms = c.arch.sub_norms
+    input_norms = c.arch.input_norms and tensors.has_input_norms
+
+    def norm(name: str, n: int, wanted: bool) -> np.ndarray | None:
+        return tensors.vector(f"{block}{name}.weight", n) if wanted else None
+
+    def sub_norm(name: str, projection: str, n: int) -> np.ndarray | None:
+        return (
+            norm(name, n, c.arch.sub_norms)
+            if c.arch.sub_norms
+            else norm(f"{projection}_norm_in", n, input_norms)
+        )
+
+    names = ("attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up")
+    vectors = [tensors.vector(f"{block}{name}_norm_in.weight", c.dim) for name in names if input_norms]
     return Layer(
         attn_norm=tensors.vector(block + "attn_norm.weight", c.dim),
         q=tensors.ternary(block + "attn_q.weight", q_dim, c.dim, whole),
         k=tensors.ternary(block + "attn_k.weight", kv_dim, c.dim, whole),
         v=tensors.ternary(block + "attn_v.weight", kv_dim, c.dim, whole),
-        attn_sub_norm=tensors.vector(block + "attn_sub_norm.weight", q_dim) if sub_norms else None,
+        attn_sub_norm=sub_norm("attn_sub_norm", "attn_output", q_dim),
         attn_output=tensors.ternary(block + "attn_output.weight", c.dim, q_dim, whole),
         ffn_norm=tensors.vector(block + "ffn_norm.weight", c.dim),
         gate=tensors.ternary(block + "ffn_gate.weight", c.ffn_dim, c.dim, whole),
         up=tensors.ternary(block + "ffn_up.weight", c.ffn_dim, c.dim, layouts.up),
-        ffn_sub_norm=tensors.vector(block + "ffn_sub_norm.weight", c.ffn_dim) if sub_norms else None,
+        ffn_sub_norm=sub_norm("ffn_sub_norm", "ffn_down", c.ffn_dim),
         down=tensors.ternary(block + "ffn_down.weight", c.dim, c.ffn_dim, layouts.down),
+        q_norm=norm("attn_q_norm", c.head_dim, c.arch.qk_norms),
+        k_norm=norm("attn_k_norm", c.head_dim, c.arch.qk_norms),
+        attn_post_norm=norm("post_attention_norm", c.dim, c.arch.post_norms),
+        ffn_post_norm=norm("post_ffw_norm", c.dim, c.arch.post_norms),
+        norm_in=InputNorms(*vectors) if input_norms else None,
     )
 
 
@@ -220,6 +209,8 @@ class _Tensors:
     def __init__(self, reader: GGUFReader, ctx: Context, codec_for: CodecFor) -> None:
         self.reader, self.ctx, self.codec_for = reader, ctx, codec_for
         self.left = set(reader.tensors)
+        self.has_input_norms = any(name.endswith("_norm_in.weight") for name in reader.tensors)
+        """One is enough: a file that has not all of them is damaged, and says so at the first that is missing."""
 
     def info(self, name: str, *shape: int) -> TensorInfo:
         info = self.reader.tensors.get(name)
@@ -323,50 +314,3 @@ class _Tensors:
                 f"it: {some}",
                 hint="`bitnet inspect FILE --tensors` lists them",
             )
-
-
-class _Keys:
-    """Typed access to the metadata keys under one architecture's prefix."""
-
-    def __init__(self, meta: Mapping[str, object], prefix: str, path: Path) -> None:
-        self.meta, self.prefix, self.path = meta, prefix, path
-
-    def count(self, key: str, default: int | None = None, limit: int = MAX_COUNT) -> int:
-        value = self._get(key, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
-            raise FormatError(
-                f"expected a count from 1 to {limit}, found {_brief(value)}",
-                path=self.path,
-                tensor=f"{self.prefix}.{key}",
-            )
-        return value
-
-    def number(self, key: str, range_: tuple[float, float], default: float | None = None) -> float:
-        value, (low, high) = self._get(key, default), range_
-        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-            raise FormatError(
-                f"expected a number from {low:g} to {high:g}, found {_brief(value)}",
-                path=self.path,
-                tensor=f"{self.prefix}.{key}",
-            )
-        return float(value)
-
-    def _get(self, key: str, default: object) -> object:
-        value = self.meta.get(f"{self.prefix}.{key}", default)
-        if value is None:
-            raise FormatError("the key is missing", path=self.path, tensor=f"{self.prefix}.{key}")
-        return value
-
-
-def _brief(value: object) -> str:
-    """A metadata value in a few characters, safe to show."""
-    if isinstance(value, bool | int | float | str):
-        return f"`{printable(str(value), 40)}`"
-    return "a list"
-
-
-def _string(meta: Mapping[str, object], key: str, path: Path) -> str:
-    value = meta.get(key)
-    if not isinstance(value, str):
-        raise FormatError("the key is missing or no string", path=path, tensor=key)
-    return value

@@ -1,7 +1,8 @@
 """The score that the C library plays: the transformer, top to bottom, on one page.
 
 Everything happens in the order it is written. Activations are quantised once per input and shared by the matrices that
-read it; the residual stream `x` is only ever added to. docs/model.md has the mathematics.
+read it, unless each has a norm of its own for it; the residual stream `x` is only ever added to. docs/model.md has the
+mathematics and says which family has what.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from bitnet_cli.engine.model import Model, ModelConfig
-from bitnet_cli.native import TernaryMatrix, lib
+from bitnet_cli.engine.config import ModelConfig
+from bitnet_cli.engine.model import Model
+from bitnet_cli.native import DenseMatrix, TernaryMatrix, lib
 
 Op = dict[str, Any]
 
@@ -30,7 +32,7 @@ class Buf(IntEnum):
     g = 7  # the gate
     m = 8  # the gated product
     m_i8 = 9
-    h = 10  # the last hidden state, normed
+    h = 10  # what is normed but not yet quantised, what is still to be normed, and in the end the last hidden state
 
 
 def buffers(c: ModelConfig) -> list[tuple[int, int]]:
@@ -48,31 +50,71 @@ def buffers(c: ModelConfig) -> list[tuple[int, int]]:
 
 def write_plan(model: Model, n_ctx: int) -> list[Op]:
     """The ops of one forward pass over up to n_ctx positions."""
-    c, cos_sin = model.config, rope_tables(model.config, n_ctx)
+    c, eps = model.config, model.config.rms_eps
+    turns = rope_tables(c, c.rope_theta, n_ctx)
+    window_turns = rope_tables(c, c.local_rope_theta, n_ctx) if c.window else turns
     ops = [embed(model)]
-    for i, layer in enumerate(model.layers):
+    for i, w in enumerate(model.layers):
+        if w.norm_in is None:
+            ops += [
+                quant(Buf.x, Buf.x_i8, w.attn_norm, eps),
+                matmul(Buf.x_i8, (w.q, Buf.q), (w.k, Buf.k), (w.v, Buf.v)),
+            ]
+        else:
+            ops += [
+                norm(Buf.x, Buf.h, w.attn_norm, eps),
+                quant(Buf.h, Buf.x_i8, w.norm_in.q, eps),
+                matmul(Buf.x_i8, (w.q, Buf.q)),
+                quant(Buf.h, Buf.x_i8, w.norm_in.k, eps),
+                matmul(Buf.x_i8, (w.k, Buf.k)),
+                quant(Buf.h, Buf.x_i8, w.norm_in.v, eps),
+                matmul(Buf.x_i8, (w.v, Buf.v)),
+            ]
+        if w.q_norm is not None and w.k_norm is not None:
+            ops += [
+                norm(Buf.q, Buf.q, w.q_norm, eps, head_dim=c.head_dim),
+                norm(Buf.k, Buf.k, w.k_norm, eps, head_dim=c.head_dim),
+            ]
         ops += [
-            quant(Buf.x, Buf.x_i8, layer.attn_norm, c.rms_eps),
-            matmul(Buf.x_i8, (layer.q, Buf.q), (layer.k, Buf.k), (layer.v, Buf.v)),
-            rope(c, *cos_sin),
+            rope(c, *(window_turns if c.has_window(i) else turns)),
             kv_store(c, i),
             attention(c, i),
-            quant(Buf.a, Buf.a_i8, layer.attn_sub_norm, c.rms_eps),
-            matmul(Buf.a_i8, (layer.attn_output, Buf.x), add=True),
-            quant(Buf.x, Buf.x_i8, layer.ffn_norm, c.rms_eps),
-            matmul(Buf.x_i8, (layer.gate, Buf.g)),
-            gated_matmul(c, Buf.x_i8, layer.up),
-            quant(Buf.m, Buf.m_i8, layer.ffn_sub_norm, c.rms_eps),
-            matmul(Buf.m_i8, (layer.down, Buf.x), add=True),
+            quant(Buf.a, Buf.a_i8, w.attn_sub_norm, eps),
+            *onto_residual(Buf.a_i8, w.attn_output, w.attn_post_norm, eps),
         ]
-    return [*ops, norm(Buf.x, Buf.h, model.output_norm, c.rms_eps), head(model)]
+        if w.norm_in is None:
+            ops += [
+                quant(Buf.x, Buf.x_i8, w.ffn_norm, eps),
+                matmul(Buf.x_i8, (w.gate, Buf.g)),
+            ]
+        else:
+            ops += [
+                norm(Buf.x, Buf.h, w.ffn_norm, eps),
+                quant(Buf.h, Buf.x_i8, w.norm_in.gate, eps),
+                matmul(Buf.x_i8, (w.gate, Buf.g)),
+                quant(Buf.h, Buf.x_i8, w.norm_in.up, eps),
+            ]
+        ops += [
+            gated_matmul(c, Buf.x_i8, w.up),
+            quant(Buf.m, Buf.m_i8, w.ffn_sub_norm, eps),
+            *onto_residual(Buf.m_i8, w.down, w.ffn_post_norm, eps),
+        ]
+    ops.append(norm(Buf.x, Buf.h, model.output_norm, eps))
+    return ops if model.output is None else [*ops, head(model.output)]
 
 
-def rope_tables(c: ModelConfig, n_ctx: int) -> tuple[np.ndarray, np.ndarray]:
+def onto_residual(source: Buf, mat: TernaryMatrix, post_norm: np.ndarray | None, eps: float) -> list[Op]:
+    """x += mat @ source, normed before it is added if there is a norm for that."""
+    if post_norm is None:
+        return [matmul(source, (mat, Buf.x), add=True)]
+    return [matmul(source, (mat, Buf.h)), norm(Buf.h, Buf.x, post_norm, eps, add=True)]
+
+
+def rope_tables(c: ModelConfig, theta: float, n_ctx: int) -> tuple[np.ndarray, np.ndarray]:
     """cos and sin of position * theta^(-2i/n_rot), float32 [n_ctx, n_rot/2]; the angle in float32 as in transformers."""
-    inverse = np.float32(1) / np.power(
-        c.rope_theta, np.arange(0, c.n_rot, 2, dtype=np.float64) / c.n_rot
-    ).astype(np.float32)
+    inverse = np.float32(1) / np.power(theta, np.arange(0, c.n_rot, 2, dtype=np.float64) / c.n_rot).astype(
+        np.float32
+    )
     angle = (np.arange(n_ctx, dtype=np.float32)[:, None] * inverse[None, :]).astype(np.float64)
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 
@@ -88,6 +130,7 @@ def embed(model: Model) -> Op:
         "dense_type": e.type,
         "dense": e.data,
         "dense_rows": e.rows,
+        "scale": float(np.sqrt(np.float32(e.cols))) if model.config.arch.embedding_scaled else 0.0,
     }
 
 
@@ -112,30 +155,37 @@ def kv_store(c: ModelConfig, layer: int) -> Op:
 
 
 def attention(c: ModelConfig, layer: int) -> Op:
-    scale = float(np.float32(1) / np.sqrt(np.float32(c.head_dim)))
+    scale = c.attention_scale or float(np.float32(1) / np.sqrt(np.float32(c.head_dim)))
     return {
         "kind": lib.BN_OP_ATTENTION,
         "in": Buf.q,
         "out": (Buf.a,),
         "layer": layer,
         "scale": scale,
+        "window": c.window if c.has_window(layer) else 0,
         **_heads(c),
     }
 
 
 def gated_matmul(c: ModelConfig, source: Buf, up: TernaryMatrix) -> Op:
     """m = act(g) * (up @ source)"""
-    act = {"relu2": lib.BN_ACT_RELU2, "silu": lib.BN_ACT_SILU}[c.arch.hidden_act]
+    act = {"relu2": lib.BN_ACT_RELU2, "silu": lib.BN_ACT_SILU, "gelu_tanh": lib.BN_ACT_GELU}[
+        c.arch.hidden_act
+    ]
     return {"kind": lib.BN_OP_GATED_MATMUL, "in": source, "in2": Buf.g, "out": (Buf.m,), "mats": (up,),
             "act": act}  # fmt: skip
 
 
-def norm(source: Buf, out: Buf, weight: np.ndarray, eps: float) -> Op:
-    return {"kind": lib.BN_OP_NORM, "in": source, "out": (out,), "weight": weight, "eps": eps}
+def norm(
+    source: Buf, out: Buf, weight: np.ndarray, eps: float, *, head_dim: int = 0, add: bool = False
+) -> Op:
+    """Of all values of a token together, or of each head alone."""
+    return {"kind": lib.BN_OP_NORM, "in": source, "out": (out,), "weight": weight, "eps": eps, "head_dim": head_dim,
+            "add": int(add)}  # fmt: skip
 
 
-def head(model: Model) -> Op:
-    return {"kind": lib.BN_OP_HEAD, "in": Buf.h, "head": model.head}
+def head(mat: DenseMatrix) -> Op:
+    return {"kind": lib.BN_OP_HEAD, "in": Buf.h, "head": mat}
 
 
 def _heads(c: ModelConfig) -> Op:

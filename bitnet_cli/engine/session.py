@@ -6,12 +6,12 @@ evaluated alone leave the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from bitnet_cli.engine.model import Model
-from bitnet_cli.engine.plan import buffers, write_plan
+from bitnet_cli.engine.plan import Buf, buffers, write_plan
 from bitnet_cli.errors import UsageError
 from bitnet_cli.native import DEFAULT_KV_TYPE, KVCache, Plan
 
@@ -78,12 +78,46 @@ class Session:
             float32 [n_logits, vocab_size].
 
         Raises:
+            UsageError: more tokens than the context has room for, an id outside the vocabulary, or logits of an embedding
+                model.
+        """
+        logits = np.empty((n_logits, self.model.head.rows if n_logits else 0), np.float32)
+        for batch, wanted in self._batches(ids, logits, progress):
+            self.plan.run(self._kv, batch, len(self.ids), logits=wanted if len(wanted) else None)
+        return logits
+
+    def hidden_states(
+        self, ids: Sequence[int], n_states: int = 1, progress: Callable[[int], None] | None = None
+    ) -> np.ndarray:
+        """Appends tokens to the sequence, as `evaluate` does, for what the head would read.
+
+        Returns:
+            float32 [n_states, dim]: the normed hidden states of the last tokens.
+
+        Raises:
             UsageError: more tokens than the context has room for, or an id outside the vocabulary.
+        """
+        states = np.empty((n_states, self.model.config.dim), np.float32)
+        for batch, wanted in self._batches(ids, states, progress):
+            self.plan.run(self._kv, batch, len(self.ids))
+            wanted[:] = self.plan.f32(Buf.h, len(batch))[len(batch) - len(wanted) :]
+        return states
+
+    def _batches(
+        self, ids: Sequence[int], out: np.ndarray, progress: Callable[[int], None] | None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Checks tokens, then takes them batch by batch: each to be played at the current position, which moves after it.
+
+        Args:
+            out: a row for each of the last tokens.
+
+        Yields:
+            The batch, int32 [n], and the rows of `out` for the last of its tokens.
         """
         if not ids:
             raise UsageError("there is nothing to evaluate", hint="give at least one token")
-        if not 0 <= n_logits <= len(ids):
-            raise UsageError(f"logits of {n_logits} tokens cannot be had from {len(ids)}")
+        if len(out) > len(ids):
+            raise UsageError(f"results of {len(out)} tokens cannot be had from {len(ids)}")
         if len(ids) > self.free:
             raise UsageError(
                 f"{len(ids)} tokens do not fit: {self.free} of {self.context_length} positions are free",
@@ -92,17 +126,14 @@ class Session:
         if min(ids) < 0 or max(ids) >= self.model.config.vocab_size:
             raise UsageError(f"token ids must be 0 to {self.model.config.vocab_size - 1}")
         tokens = np.array(ids, np.int32)
-        logits = np.empty((n_logits, self.model.config.vocab_size), np.float32)
-        wanted_from = len(ids) - n_logits
+        wanted_from = len(ids) - len(out)
         for first in range(0, len(ids), self._max_batch):
             batch = tokens[first : first + self._max_batch]
             end = first + len(batch)
-            wanted = logits[max(first - wanted_from, 0) : max(end - wanted_from, 0)]
-            self.plan.run(self._kv, batch, len(self.ids), logits=wanted if len(wanted) else None)
+            yield batch, out[max(first - wanted_from, 0) : max(end - wanted_from, 0)]
             self.ids += batch.tolist()
             if progress is not None:
                 progress(end)
-        return logits
 
     @property
     def kv_bytes_per_position(self) -> float:

@@ -450,7 +450,7 @@ def _check_sizes(op: dict[str, Any], bufs: Sequence[tuple[int, int]], n_ctx: int
 
     expected = {}
     if "weight" in op:
-        expected["weight"] = width(op["in"])
+        expected["weight"] = (op["kind"] == lib.BN_OP_NORM and op.get("head_dim")) or width(op["in"])
     if "rope_cos" in op or "rope_sin" in op:
         expected |= dict.fromkeys(("rope_cos", "rope_sin"), n_ctx * (op["n_rot"] // 2))
     if "dense" in op:

@@ -34,6 +34,8 @@ class Tokenizer:
         self.bos_id = vocabulary.bos_id
         self.add_bos = vocabulary.add_bos
         """Whether a text begins with BOS when the caller does not say."""
+        self.eos_at_end = vocabulary.eos_id if vocabulary.add_eos else None
+        """The token that a text to embed ends with, if it does."""
         self.eos_ids = vocabulary.end_ids
         """Tokens that end a generation."""
 

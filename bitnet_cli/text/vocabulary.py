@@ -68,6 +68,8 @@ class Vocabulary:
     end_ids: frozenset[int]
     """Tokens that end a generation."""
     add_bos: bool
+    add_eos: bool
+    """Whether a text that is embedded ends with EOS."""
     add_space_prefix: bool
 
     def ids_of(self, *types: TokenType) -> list[int]:
@@ -119,12 +121,18 @@ class Vocabulary:
             unk_id=_token_id(meta, "unknown", n, unknown[0] if unknown else None),
             end_ids=frozenset(end_ids),
             add_bos=_flag(meta, "tokenizer.ggml.add_bos_token", add_bos),
+            add_eos=_flag(meta, "tokenizer.ggml.add_eos_token", False),
             add_space_prefix=_flag(meta, "tokenizer.ggml.add_space_prefix", kind == "llama"),
         )
         if self.add_bos and bos_id is None:
             raise FormatError(
                 "text should begin with a BOS token, but the file does not say which one that is",
                 tensor="tokenizer.ggml.bos_token_id",
+            )
+        if self.add_eos and eos_id is None:
+            raise FormatError(
+                "text should end with an EOS token, but the file does not say which one that is",
+                tensor="tokenizer.ggml.eos_token_id",
             )
         return self
 

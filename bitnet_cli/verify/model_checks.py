@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from bitnet_cli.convert.gguf_source import GGUFSource
 from bitnet_cli.convert.target import OUTTYPES
-from bitnet_cli.engine.model import ModelConfig
+from bitnet_cli.engine.config import ModelConfig
 from bitnet_cli.errors import BitnetError
 from bitnet_cli.formats.codecs import TERNARY_TYPES, codec_named
 from bitnet_cli.formats.gguf_types import GGMLType, type_name

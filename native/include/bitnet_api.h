@@ -134,18 +134,20 @@ size_t bn_kv_bytes(const bn_kv *kv);        /* address space reserved; pages are
 /* ---- Plan: a list of ops over named buffers, played by all threads in the order of the list. ---- */
 
 typedef enum {
-    BN_OP_EMBED = 0,      /* out[t] = row tokens[t] of dense */
-    BN_OP_NORM = 1,       /* out[t] = weight * (in[t] / sqrt(mean(in[t]^2) + eps)); out may be in */
+    BN_OP_EMBED = 0,      /* out[t] = row tokens[t] of dense, times scale unless that is 0 */
+    BN_OP_NORM = 1,       /* out[t] (+)= weight * (in[t] / sqrt(mean(in[t]^2) + eps)), of each head alone if head_dim is
+                           * set; out may be in, but not to add to */
     BN_OP_QUANT = 2,      /* out (int8 buffer) = round(in * 127 / absmax(in)) per token, of NORM(in) if weight is set */
     BN_OP_MATMUL = 3,     /* out_i[t] (+)= mat_i @ in[t] for up to three matrices that share the int8 input */
     BN_OP_ROPE = 4,       /* rotates the heads of in (queries) and in2 (keys) in place */
     BN_OP_KV_STORE = 5,   /* keys in, values in2 -> cache of `layer` at pos.. */
-    BN_OP_ATTENTION = 6,  /* out[t] = softmax(scale * in[t] . keys) . values, causal, grouped heads */
+    BN_OP_ATTENTION = 6,  /* out[t] = softmax(scale * in[t] . keys) . values, causal, grouped heads, of the last `window`
+                           * positions, the token's own included, or of all if window is 0 */
     BN_OP_GATED_MATMUL = 7,   /* out[t] = act(in2[t]) * (mat @ in[t]); one matrix; out is not in2 */
     BN_OP_HEAD = 8        /* logits[t] = head @ in[t], for the tokens the caller asks for */
 } bn_op_kind;
 
-typedef enum { BN_ACT_RELU2 = 0, BN_ACT_SILU = 1 } bn_act;
+typedef enum { BN_ACT_RELU2 = 0, BN_ACT_SILU = 1, BN_ACT_GELU = 2 } bn_act;    /* GELU by its tanh formula */
 typedef enum { BN_ROPE_NEOX = 0, BN_ROPE_NORM = 1 } bn_rope;   /* pairs (i, i + n_rot/2) or (2i, 2i + 1) */
 typedef enum { BN_BUF_F32 = 0, BN_BUF_I8 = 1 } bn_buf_kind;
 
@@ -161,9 +163,9 @@ typedef struct {
     int32_t in, in2;                /* buffer indices */
     int32_t out[3];                 /* buffer indices; MATMUL uses as many as n_mats, all others the first */
     int32_t n_mats;                 /* MATMUL: 1..3; GATED_MATMUL: 1 */
-    int32_t add;                    /* MATMUL: 1 adds to out instead of replacing it (the residual) */
+    int32_t add;                    /* MATMUL, NORM: 1 adds to out instead of replacing it (the residual) */
     const bn_tmat *mat[3];          /* MATMUL, GATED_MATMUL */
-    const float *weight;            /* NORM, QUANT: [width], or NULL in QUANT for no norm */
+    const float *weight;            /* NORM, QUANT: [width]; NORM of heads: [head_dim]; QUANT: NULL for no norm */
     float eps;                      /* NORM, QUANT */
     int32_t dense_type;             /* EMBED: bn_type */
     const void *dense;              /* EMBED: [dense_rows][width of out] */
@@ -171,12 +173,13 @@ typedef struct {
     const bn_dmat *head;            /* HEAD */
     int32_t layer;                  /* KV_STORE, ATTENTION */
     int32_t n_heads, n_kv_heads;    /* ROPE, KV_STORE, ATTENTION */
-    int32_t head_dim;               /* ROPE, KV_STORE, ATTENTION */
+    int32_t head_dim;               /* ROPE, KV_STORE, ATTENTION; NORM: 0 for the whole width, or a divisor of it */
     int32_t n_rot;                  /* ROPE: values of each head that turn, even, <= head_dim */
     int32_t rope;                   /* ROPE: bn_rope */
     const float *rope_cos;          /* ROPE: [n_ctx][n_rot/2] */
     const float *rope_sin;          /* ROPE: [n_ctx][n_rot/2] */
-    float scale;                    /* ATTENTION: 1/sqrt(head_dim) */
+    float scale;                    /* ATTENTION: 1/sqrt(head_dim); EMBED */
+    int32_t window;                 /* ATTENTION */
     int32_t act;                    /* GATED_MATMUL: bn_act */
 } bn_op;
 

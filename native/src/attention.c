@@ -3,7 +3,8 @@
  * A block is all query heads that share a key head, for some tokens: its rows meet each key and value together. Blocks go
  * to threads whole. A few tokens far from the start have too few blocks for that: then all threads score positions,
  * soften rows and weigh dimensions together. Either way each score is one sum over the dimensions and each result one
- * sum over the positions, both in ascending order: a token computed in a batch adds as a token computed alone. */
+ * sum over the positions that the token sees, both in ascending order: a token computed in a batch adds as a token
+ * computed alone. With a window, what lies before it is neither read nor written. */
 #include "plan.h"
 
 #include <string.h>
@@ -89,6 +90,7 @@ static slabs_fn *slabs_of(const bn_kernels *k, bn_kv_type type)
 /* Heads kv_head * group.. of tokens first..first+n_tokens-1 of a run; row t * group + h is head h of token t. */
 typedef struct {
     size_t kv_head, group, first, n_tokens;
+    size_t base;                /* position of the first score of a row, a multiple of 16 */
     float *scores;              /* [rows][stride], then weights */
     size_t stride;
     float *sums;                /* [rows]: of the weights */
@@ -101,13 +103,21 @@ static size_t score_stride(size_t n_pos)
     return (bn_div_up(n_pos, BN_LANES) | 1) * BN_LANES;
 }
 
-/* Positions that the first token of a block sees. */
-static size_t n_common(const bn_run *run, const block *b)
+/* The first position that the token at pos sees. */
+static size_t seen_from(const bn_op *op, size_t pos)
 {
-    return run->pos + b->first + 1;
+    size_t window = (size_t)op->window;
+    return window == 0 || pos < window ? 0 : pos - window + 1;
 }
 
-/* Sums of products with the keys of n blocks of 16 positions from `from` on. q: room for [rows][head_dim]. */
+/* Where the scores of tokens from pos on begin. */
+static size_t base_of(const bn_op *op, size_t pos)
+{
+    return seen_from(op, pos) / BN_LANES * BN_LANES;
+}
+
+/* Sums of products with the keys of n blocks of 16 positions, `from` blocks behind the base. q: room for
+ * [rows][head_dim]. */
 static void score(const bn_run *run, const bn_op *op, const block *b, size_t from, size_t n, float *q)
 {
     const bn_kv *kv = run->kv;
@@ -115,7 +125,8 @@ static void score(const bn_run *run, const bn_op *op, const block *b, size_t fro
     for (size_t t = 0; t < b->n_tokens; t++)
         memcpy(q + t * width, bn_row(run, op->in, b->first + t) + b->kv_head * width, width * sizeof *q);
     slabs_of(&run->plan->ctx->kernels, kv->type)(
-        q, kv->head_dim, b->n_tokens * b->group, bn_kv_keys(kv, bn_kv_index(kv, (size_t)op->layer, b->kv_head), from),
+        q, kv->head_dim, b->n_tokens * b->group,
+        bn_kv_keys(kv, bn_kv_index(kv, (size_t)op->layer, b->kv_head), b->base / BN_LANES + from),
         kv->head_dim * BN_LANES, n, kv->head_dim, 0, b->scores + from * BN_LANES, b->stride);
 }
 
@@ -123,26 +134,46 @@ static void score(const bn_run *run, const bn_op *op, const block *b, size_t fro
 static void soften(const bn_run *run, const bn_op *op, const block *b, size_t row)
 {
     const bn_kv *kv = run->kv;
-    size_t index = bn_kv_index(kv, (size_t)op->layer, b->kv_head);
+    size_t index = bn_kv_index(kv, (size_t)op->layer, b->kv_head), pos = run->pos + b->first + row / b->group;
+    size_t from = seen_from(op, pos);
+    const float *key_scales = bn_kv_scales(kv, kv->key_scales, index);
+    const float *value_scales = bn_kv_scales(kv, kv->value_scales, index);
     b->sums[row] = run->plan->ctx->kernels.softmax_f32(
-        b->scores + row * b->stride, n_common(run, b) + row / b->group, op->scale,
-        bn_kv_scales(kv, kv->key_scales, index), bn_kv_scales(kv, kv->value_scales, index));
+        b->scores + row * b->stride + (from - b->base), pos + 1 - from, op->scale,
+        key_scales ? key_scales + from : NULL, value_scales ? value_scales + from : NULL);
 }
 
-/* The result's dimensions of n slabs from `from` on. out: room for [rows][16 * n]. */
-static void weigh(const bn_run *run, const bn_op *op, const block *b, size_t from, size_t n, float *out)
+/* Adds the values of positions from..to-1 to the results of tokens t..t+n_tokens-1 of a block, in n slabs from `slab`
+ * on; nothing if to <= from. */
+static void weigh_range(const bn_run *run, const bn_op *op, const block *b, size_t t, size_t n_tokens, size_t from,
+                        size_t to, size_t slab, size_t n, float *out)
 {
     const bn_kv *kv = run->kv;
     slabs_fn *slabs = slabs_of(&run->plan->ctx->kernels, kv->type);
-    size_t index = bn_kv_index(kv, (size_t)op->layer, b->kv_head), common = n_common(run, b), width = n * BN_LANES;
-    size_t slab = kv->n_pos * BN_LANES, rows = b->n_tokens * b->group, d = from * BN_LANES;
-    size_t last = kv->head_dim - d < width ? kv->head_dim - d : width;
-    for (size_t pos = 0; pos < common; pos += CHUNK_POSITIONS)
-        slabs(b->scores + pos, b->stride, rows, bn_kv_values(kv, index, from, pos), slab, n,
-              common - pos < CHUNK_POSITIONS ? common - pos : CHUNK_POSITIONS, pos > 0, out, width);
-    for (size_t t = 1; t < b->n_tokens; t++)        /* each token sees one more than the token before it */
-        slabs(b->scores + t * b->group * b->stride + common, b->stride, b->group,
-              bn_kv_values(kv, index, from, common), slab, n, t, 1, out + t * b->group * width, width);
+    size_t index = bn_kv_index(kv, (size_t)op->layer, b->kv_head), row = t * b->group, width = n * BN_LANES;
+    for (size_t pos = from; pos < to; pos += CHUNK_POSITIONS)
+        slabs(b->scores + row * b->stride + (pos - b->base), b->stride, n_tokens * b->group,
+              bn_kv_values(kv, index, slab, pos), kv->n_pos * BN_LANES, n,
+              to - pos < CHUNK_POSITIONS ? to - pos : CHUNK_POSITIONS, 1, out + row * width, width);
+}
+
+/* The result's dimensions of n slabs from `slab` on. out: room for [rows][16 * n]. */
+static void weigh(const bn_run *run, const bn_op *op, const block *b, size_t slab, size_t n, float *out)
+{
+    const bn_kv *kv = run->kv;
+    size_t rows = b->n_tokens * b->group, width = n * BN_LANES, d = slab * BN_LANES;
+    size_t last = kv->head_dim - d < width ? kv->head_dim - d : width, pos = run->pos + b->first;
+    /* All tokens see from..to-1, none if the window is shorter than the block; each sees some before and some after. */
+    size_t to = pos + 1, from = seen_from(op, pos + b->n_tokens - 1);
+    from = from < to ? from : to;
+    memset(out, 0, rows * width * sizeof *out);
+    for (size_t t = 0; op->window && t < b->n_tokens; t++)
+        weigh_range(run, op, b, t, 1, seen_from(op, pos + t), from, slab, n, out);
+    weigh_range(run, op, b, 0, b->n_tokens, from, to, slab, n, out);
+    for (size_t t = 1; t < b->n_tokens; t++) {
+        size_t seen = seen_from(op, pos + t);
+        weigh_range(run, op, b, t, 1, seen > to ? seen : to, pos + t + 1, slab, n, out);
+    }
     for (size_t row = 0; row < rows; row++, out += width) {
         size_t head = b->kv_head * b->group + row % b->group;
         for (size_t i = 0; i < width; i += BN_LANES)
@@ -154,10 +185,11 @@ static void weigh(const bn_run *run, const bn_op *op, const block *b, size_t fro
 
 /* ---- Blocks and threads ---- */
 
-/* Tokens of a block whose last one sees n_pos positions. */
-static size_t tokens_per_block(size_t group, size_t n_pos)
+/* Tokens of a block whose last one stands at position n_pos - 1. */
+static size_t tokens_per_block(const bn_op *op, size_t group, size_t n_pos)
 {
-    size_t rows = BLOCK_SCORES / score_stride(n_pos);
+    size_t most = (size_t)op->window + BLOCK_ROWS + BN_LANES;      /* that a block with a window sees */
+    size_t rows = BLOCK_SCORES / score_stride(op->window && most < n_pos ? most : n_pos);
     rows = rows < BLOCK_ROWS ? rows : BLOCK_ROWS;
     return rows < group ? 1 : rows / group;
 }
@@ -178,12 +210,13 @@ size_t bn_attention_shared_scores(const bn_op *op, size_t n_ctx)
 }
 
 /* The block of all tokens and one key head, with scores that the threads share: [kv_head][rows][stride], and the sums. */
-static block shared_block(const bn_run *run, size_t kv_head, size_t group, size_t stride)
+static block shared_block(const bn_run *run, const bn_op *op, size_t kv_head, size_t group, size_t stride)
 {
     size_t rows = group * run->n_tokens;
     float *sums = run->plan->scores + run->kv->n_kv_heads * rows * stride;
-    return (block){.kv_head = kv_head, .group = group, .n_tokens = run->n_tokens, .stride = stride,
-                   .scores = run->plan->scores + kv_head * rows * stride, .sums = sums + kv_head * rows};
+    return (block){.kv_head = kv_head, .group = group, .n_tokens = run->n_tokens, .base = base_of(op, run->pos),
+                   .scores = run->plan->scores + kv_head * rows * stride, .stride = stride,
+                   .sums = sums + kv_head * rows};
 }
 
 /* All threads together: scores, weights, values, with a barrier between. */
@@ -191,22 +224,23 @@ static void play_split(const bn_run *run, const bn_op *op, float *scratch)
 {
     const bn_kv *kv = run->kv;
     size_t group = (size_t)op->n_heads / kv->n_kv_heads, rows = group * run->n_tokens;
-    size_t n_pos = run->pos + run->n_tokens, stride = score_stride(n_pos), n_blocks = bn_div_up(n_pos, BN_LANES);
+    size_t n_pos = run->pos + run->n_tokens - base_of(op, run->pos);
+    size_t stride = score_stride(n_pos), n_blocks = bn_div_up(n_pos, BN_LANES);
     size_t ranges = bn_div_up(n_blocks, SPLIT_BLOCKS), slabs = bn_div_up(kv->n_slabs, SPLIT_SLABS);
     for (int64_t piece; (piece = bn_next(run, kv->n_kv_heads * ranges)) >= 0;) {
         size_t from = (size_t)piece % ranges * SPLIT_BLOCKS, left = n_blocks - from;
-        block b = shared_block(run, (size_t)piece / ranges, group, stride);
+        block b = shared_block(run, op, (size_t)piece / ranges, group, stride);
         score(run, op, &b, from, left < SPLIT_BLOCKS ? left : SPLIT_BLOCKS, scratch);
     }
     bn_pool_barrier(run->plan->ctx->pool);
     for (int64_t piece; (piece = bn_next(run, kv->n_kv_heads * rows)) >= 0;) {
-        block b = shared_block(run, (size_t)piece / rows, group, stride);
+        block b = shared_block(run, op, (size_t)piece / rows, group, stride);
         soften(run, op, &b, (size_t)piece % rows);
     }
     bn_pool_barrier(run->plan->ctx->pool);
     for (int64_t piece; (piece = bn_next(run, kv->n_kv_heads * slabs)) >= 0;) {
         size_t from = (size_t)piece % slabs * SPLIT_SLABS, left = kv->n_slabs - from;
-        block b = shared_block(run, (size_t)piece / slabs, group, stride);
+        block b = shared_block(run, op, (size_t)piece / slabs, group, stride);
         weigh(run, op, &b, from, left < SPLIT_SLABS ? left : SPLIT_SLABS, scratch);
     }
 }
@@ -216,7 +250,7 @@ static void play_blocks(const bn_run *run, const bn_op *op, float *scratch)
 {
     const bn_kv *kv = run->kv;
     size_t group = (size_t)op->n_heads / kv->n_kv_heads, n_threads = (size_t)bn_ctx_n_threads(run->plan->ctx);
-    size_t tokens = tokens_per_block(group, run->pos + run->n_tokens);
+    size_t tokens = tokens_per_block(op, group, run->pos + run->n_tokens);
     size_t even = bn_div_up(run->n_tokens * kv->n_kv_heads, BLOCKS_PER_THREAD * n_threads);
     if (n_threads > 1 && even < tokens)
         tokens = even;
@@ -225,8 +259,9 @@ static void play_blocks(const bn_run *run, const bn_op *op, float *scratch)
     for (int64_t piece; (piece = bn_next(run, kv->n_kv_heads * n_blocks)) >= 0;) {
         size_t first = (size_t)piece % n_blocks * tokens, left = run->n_tokens - first;
         block b = {.kv_head = (size_t)piece / n_blocks, .group = group, .first = first,
-                   .n_tokens = left < tokens ? left : tokens, .scores = sums + most, .sums = sums};
-        size_t n_pos = run->pos + first + b.n_tokens;
+                   .n_tokens = left < tokens ? left : tokens, .base = base_of(op, run->pos + first),
+                   .scores = sums + most, .sums = sums};
+        size_t n_pos = run->pos + first + b.n_tokens - b.base;
         b.stride = score_stride(n_pos);
         score(run, op, &b, 0, bn_div_up(n_pos, BN_LANES), scratch);
         for (size_t row = 0; row < b.n_tokens * group; row++)
@@ -237,7 +272,8 @@ static void play_blocks(const bn_run *run, const bn_op *op, float *scratch)
 
 void bn_play_attention(const bn_run *run, const bn_op *op, uint8_t *scratch)
 {
-    int split = bn_ctx_n_threads(run->plan->ctx) > 1 && run->n_tokens <= SPLIT_TOKENS && run->pos >= SPLIT_POSITIONS;
+    int split = bn_ctx_n_threads(run->plan->ctx) > 1 && run->n_tokens <= SPLIT_TOKENS &&
+                run->pos - base_of(op, run->pos) >= SPLIT_POSITIONS;
     if (split)
         play_split(run, op, (float *)(void *)scratch);
     else

@@ -160,6 +160,10 @@ typedef struct bn_kernels {
     /* out = (g / (1 + exp(-g))) * u; out may be g or u. */
     void (*glu_silu_f32)(const float *g, const float *u, size_t n, float *out);
 
+    /* out = (g / (1 + exp(-g * (a + b * (g * g))))) * u; out may be g or u. With a = 2 * sqrt(2/pi) and b = 0.044715 * a
+     * that is GELU by its tanh formula, 0.5 * g * (1 + tanh(z)) = g / (1 + exp(-2z)), without cancellation. */
+    void (*glu_gelu_f32)(const float *g, const float *u, size_t n, float *out);
+
     /* h = x rounded to f16, half to even, subnormals kept, overflow to infinity, NaN to a quiet NaN 0x7e00 | sign. */
     void (*f16_from_f32)(const float *x, size_t n, uint16_t *h);
 

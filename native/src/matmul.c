@@ -51,12 +51,18 @@ static void descale(const bn_run *run, const bn_op *op, int32_t m, size_t t, con
         kernels(run)->descale_f32(sums, n, in->sum[t], in->scale[t], op->mat[m]->scale, add, y);
 }
 
+/* The gated activation of an op. */
+static __typeof__(((bn_kernels *)0)->glu_silu_f32) glu_for(const bn_kernels *k, int32_t act)
+{
+    return act == BN_ACT_RELU2 ? k->glu_relu2_f32 : act == BN_ACT_SILU ? k->glu_silu_f32 : k->glu_gelu_f32;
+}
+
 /* out[n] = act(gate) * u for rows row..row+n-1 of token t. */
 static void deliver_gated(const bn_run *run, const bn_op *op, size_t t, size_t row, size_t n, const float *u)
 {
     const float *gate = bn_row(run, op->in2, t) + row;
     float *out = bn_row(run, op->out[0], t) + row;
-    (op->act == BN_ACT_RELU2 ? kernels(run)->glu_relu2_f32 : kernels(run)->glu_silu_f32)(gate, u, n, out);
+    glu_for(kernels(run), op->act)(gate, u, n, out);
 }
 
 /* Hands out the sums of rows row..row+n-1 of token t. u: scratch of n floats. */

@@ -34,17 +34,26 @@ void bn_play_embed(const bn_run *run, const bn_op *op)
     dequant_fn *dequant = dequant_for(&run->plan->ctx->kernels, op->dense_type);
     size_t width = (size_t)run->plan->bufs[op->out[0]].width;
     size_t row_bytes = bn_type_row_bytes((bn_type)op->dense_type, width);
-    for (int64_t t; (t = bn_next(run, run->n_tokens)) >= 0;)
-        dequant((const uint8_t *)op->dense + (size_t)run->tokens[t] * row_bytes, width,
-                bn_row(run, op->out[0], (size_t)t));
+    for (int64_t t; (t = bn_next(run, run->n_tokens)) >= 0;) {
+        float *x = bn_row(run, op->out[0], (size_t)t);
+        dequant((const uint8_t *)op->dense + (size_t)run->tokens[t] * row_bytes, width, x);
+        for (size_t i = 0; op->scale != 0.0f && i < width; i++)
+            x[i] = x[i] * op->scale;
+    }
 }
 
-void bn_play_norm(const bn_run *run, const bn_op *op)
+/* What is added to out is normed into the thread's scratch first. */
+void bn_play_norm(const bn_run *run, const bn_op *op, uint8_t *scratch)
 {
-    size_t width = (size_t)run->plan->bufs[op->in].width;
-    for (int64_t t; (t = bn_next(run, run->n_tokens)) >= 0;)
-        run->plan->ctx->kernels.rmsnorm_f32(bn_row(run, op->in, (size_t)t), op->weight, width, op->eps,
-                                            bn_row(run, op->out[0], (size_t)t));
+    size_t width = (size_t)run->plan->bufs[op->in].width, head_dim = op->head_dim ? (size_t)op->head_dim : width;
+    for (int64_t t; (t = bn_next(run, run->n_tokens)) >= 0;) {
+        const float *x = bn_row(run, op->in, (size_t)t);
+        float *out = bn_row(run, op->out[0], (size_t)t), *y = op->add ? (float *)(void *)scratch : out;
+        for (size_t i = 0; i < width; i += head_dim)
+            run->plan->ctx->kernels.rmsnorm_f32(x + i, op->weight, head_dim, op->eps, y + i);
+        for (size_t i = 0; op->add && i < width; i++)
+            out[i] = out[i] + y[i];
+    }
 }
 
 /* A norm before it goes to the thread's scratch: the input (often the residual stream) stays as it is. */

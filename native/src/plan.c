@@ -56,6 +56,13 @@ static int matmul_is_valid(const bn_plan *plan, const bn_op *op)
     return 1;
 }
 
+/* A norm of the whole width, or of heads of it; what it adds to is not what it reads. */
+static int norm_is_valid(const bn_plan *plan, const bn_op *op, int64_t width)
+{
+    return width > 0 && op->weight && is_f32(plan, op->out[0], width) && !(op->add && op->in == op->out[0]) &&
+           op->head_dim >= 0 && (op->head_dim == 0 || width % op->head_dim == 0);
+}
+
 static int heads_are_valid(const bn_op *op)
 {
     return op->n_heads > 0 && op->n_kv_heads > 0 && op->head_dim > 0 && op->n_heads % op->n_kv_heads == 0;
@@ -73,21 +80,21 @@ static int op_is_valid(const bn_plan *plan, const bn_op *op)
     int64_t keys = (int64_t)op->n_kv_heads * op->head_dim;
     switch ((bn_op_kind)op->kind) {
     case BN_OP_EMBED: return dense_is_valid(op, f32_width(plan, op->out[0]));
-    case BN_OP_NORM: return in > 0 && op->weight && is_f32(plan, op->out[0], in);
+    case BN_OP_NORM: return norm_is_valid(plan, op, in);
     case BN_OP_QUANT:
         return in > 0 && is_buf(plan, op->out[0], BN_BUF_I8) && plan->bufs[op->out[0]].width == in;
     case BN_OP_MATMUL: return matmul_is_valid(plan, op);
     case BN_OP_GATED_MATMUL:
         return op->n_mats == 1 && !op->add && matmul_is_valid(plan, op) &&
                is_f32(plan, op->in2, (int64_t)op->mat[0]->rows) && op->in2 != op->out[0] &&
-               (op->act == BN_ACT_RELU2 || op->act == BN_ACT_SILU);
+               op->act >= BN_ACT_RELU2 && op->act <= BN_ACT_GELU;
     case BN_OP_ROPE:
         return heads_are_valid(op) && is_f32(plan, op->in, queries) && is_f32(plan, op->in2, keys) && op->n_rot > 0 &&
                op->n_rot % 2 == 0 && op->n_rot <= op->head_dim && op->rope_cos && op->rope_sin;
     case BN_OP_KV_STORE:
         return heads_are_valid(op) && op->layer >= 0 && is_f32(plan, op->in, keys) && is_f32(plan, op->in2, keys);
     case BN_OP_ATTENTION:
-        return heads_are_valid(op) && op->layer >= 0 && is_f32(plan, op->in, queries) &&
+        return heads_are_valid(op) && op->layer >= 0 && op->window >= 0 && is_f32(plan, op->in, queries) &&
                is_f32(plan, op->out[0], queries) && op->in != op->out[0];
     case BN_OP_HEAD: return op->head && in > 0 && op->head->cols == (size_t)in;
     }
@@ -106,7 +113,7 @@ static size_t scratch_for(const bn_plan *plan, const bn_op *op)
         n = bn_attention_scratch_bytes(op, plan->n_ctx);
     } else if (op->kind == BN_OP_KV_STORE) {
         n = (size_t)op->head_dim * sizeof(float);
-    } else if (op->kind == BN_OP_QUANT) {
+    } else if (op->kind == BN_OP_QUANT || op->kind == BN_OP_NORM) {
         n = (size_t)plan->bufs[op->in].width * sizeof(float);
     } else if (op->kind == BN_OP_HEAD) {
         size_t rows = BN_HEAD_ROWS * op->head->cols, tokens = plan->max_tokens * BN_TILE_ROWS;
@@ -232,7 +239,7 @@ static void play_op(const bn_run *run, const bn_op *op, uint8_t *scratch)
 {
     switch ((bn_op_kind)op->kind) {
     case BN_OP_EMBED: bn_play_embed(run, op); break;
-    case BN_OP_NORM: bn_play_norm(run, op); break;
+    case BN_OP_NORM: bn_play_norm(run, op, scratch); break;
     case BN_OP_QUANT: bn_play_quant(run, op, scratch); break;
     case BN_OP_MATMUL:
     case BN_OP_GATED_MATMUL: bn_play_matmul(run, op, scratch); break;

@@ -57,7 +57,7 @@ typedef struct {
 
 /* Each plays the calling thread's share of one op; pieces of work come from bn_pool_next. */
 void bn_play_embed(const bn_run *run, const bn_op *op);
-void bn_play_norm(const bn_run *run, const bn_op *op);
+void bn_play_norm(const bn_run *run, const bn_op *op, uint8_t *scratch);
 void bn_play_quant(const bn_run *run, const bn_op *op, uint8_t *scratch);
 void bn_play_matmul(const bn_run *run, const bn_op *op, uint8_t *scratch);     /* MATMUL and GATED_MATMUL */
 void bn_play_rope(const bn_run *run, const bn_op *op);

@@ -55,8 +55,10 @@ static void check_wrong_ops(const model *m)
         {BN_OP_ROPE, offsetof(bn_op, head_dim), HEAD_DIM - 1}, {BN_OP_KV_STORE, offsetof(bn_op, layer), -1},
         {BN_OP_KV_STORE, offsetof(bn_op, n_kv_heads), 3}, {BN_OP_KV_STORE, offsetof(bn_op, n_kv_heads), 0},
         {BN_OP_ATTENTION, offsetof(bn_op, n_kv_heads), 3}, {BN_OP_ATTENTION, offsetof(bn_op, head_dim), -HEAD_DIM},
+        {BN_OP_ATTENTION, offsetof(bn_op, window), -1}, {BN_OP_NORM, offsetof(bn_op, add), 1},
+        {BN_OP_NORM, offsetof(bn_op, head_dim), -1},    {BN_OP_NORM, offsetof(bn_op, head_dim), HIDDEN - 1},
         {BN_OP_ATTENTION, offsetof(bn_op, layer), -7},  {BN_OP_ATTENTION, offsetof(bn_op, out), Q},
-        {BN_OP_GATED_MATMUL, offsetof(bn_op, act), 2},  {BN_OP_GATED_MATMUL, offsetof(bn_op, act), -1},
+        {BN_OP_GATED_MATMUL, offsetof(bn_op, act), 3},  {BN_OP_GATED_MATMUL, offsetof(bn_op, act), -1},
         {BN_OP_GATED_MATMUL, offsetof(bn_op, in2), X},  {BN_OP_GATED_MATMUL, offsetof(bn_op, add), 1},
         {BN_OP_GATED_MATMUL, offsetof(bn_op, n_mats), 2}, {BN_OP_HEAD, offsetof(bn_op, in), ATTQ}};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
@@ -147,7 +149,7 @@ static void check_damaged(const model *m, int n_rounds)
             int32_t *const fields[] = {&op->kind,     &op->in,     &op->in2,     &op->out[0],     &op->out[1],
                                        &op->out[2],   &op->n_mats, &op->add,     &op->dense_type, &op->layer,
                                        &op->n_heads,  &op->n_rot,  &op->rope,    &op->n_kv_heads, &op->act,
-                                       &op->head_dim, &buf->kind,  &buf->width};
+                                       &op->head_dim, &op->window, &buf->kind,  &buf->width};
             size_t field = check_below(sizeof fields / sizeof fields[0] + 3);
             if (field < sizeof fields / sizeof fields[0])
                 *fields[field] = value;

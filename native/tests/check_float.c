@@ -213,8 +213,45 @@ static void check_glu_silu(const target *t)
     check_glu(t, bn_glu_silu_f32__scalar);
 }
 
+/* GELU by its tanh formula in double precision; 1 + tanh(z) as 2 / (1 + exp(-2z)), which does not cancel. */
+static double exact_gelu(double x)
+{
+    double z = 0.7978845608028654 * (x + 0.044715 * x * x * x);
+    return x / (1.0 + exp(-2.0 * z));
+}
+
+/* The exponent w = -2z carries about four roundings of 2^-24 of itself, which exp turns into a relative error of as
+ * many times |w|; exp, sum and division add three units. Where w is large and positive the result is next to nothing. */
+static void check_gelu_accuracy(void)
+{
+    double worst = 0, worst_share = 0;
+    check_case("gelu against double precision");
+    for (long i = -9 * 65536; i < 12 * 65536; i++) {
+        float x = (float)i / 65536.0f + check_uniform() * 0x1p-17f;
+        double exact = exact_gelu((double)x), error = fabs((double)bn_gelu(x) - exact);
+        double w = fabs(log(fabs(x / exact - 1.0)));
+        worst = error > worst ? error : worst;
+        if (x < -1e-3f) {
+            double bound = fabs(exact) * (4.0 * w + 3.0) * 0x1p-24;
+            worst_share = error / bound > worst_share ? error / bound : worst_share;
+        }
+    }
+    printf("gelu: at most %.3g off for |x| < 12, %.2f of the bound for negative x\n", worst, worst_share);
+    check(worst < 1.1e-6, "gelu is off by more than a unit of 8..16");
+    check(worst_share < 1.0, "gelu is off by more than its roundings explain");
+    check(bn_gelu(0.0f) == 0.0f && bn_gelu(1e30f) == 1e30f && bn_gelu(-1e30f) == 0.0f, "gelu far out");
+}
+
+static void check_glu_gelu(const target *t)
+{
+    if (t->is_scalar)
+        check_gelu_accuracy();
+    check_glu(t, bn_glu_gelu_f32__scalar);
+}
+
 const kernel_check float_checks[] = {{"rope_f32", check_rope},
                                      {"softmax_f32", check_softmax},
                                      {"glu_relu2_f32", check_glu_relu2},
                                      {"glu_silu_f32", check_glu_silu},
+                                     {"glu_gelu_f32", check_glu_gelu},
                                      {NULL, NULL}};

@@ -65,10 +65,12 @@ static bn_op op_of(bn_op_kind kind, int32_t in, int32_t in2, int32_t out)
     op.in2 = in2;
     op.out[0] = out;
     op.eps = 1e-5f;
-    op.n_heads = HEADS;
-    op.n_kv_heads = KV_HEADS;
-    op.head_dim = HEAD_DIM;
-    op.scale = 1.0f / sqrtf((float)HEAD_DIM);
+    if (kind == BN_OP_ROPE || kind == BN_OP_KV_STORE || kind == BN_OP_ATTENTION) {
+        op.n_heads = HEADS;
+        op.n_kv_heads = KV_HEADS;
+        op.head_dim = HEAD_DIM;
+    }
+    op.scale = kind == BN_OP_ATTENTION ? 1.0f / sqrtf((float)HEAD_DIM) : 0.0f;
     return op;
 }
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "bitnet_convert": ["convert", "--help"],
     "bitnet_inspect": ["inspect", "--help"],
     "bitnet_perplexity": ["perplexity", "--help"],
+    "bitnet_embed": ["embed", "--help"],
     "bitnet_bench": ["bench", "--help"],
 }
 

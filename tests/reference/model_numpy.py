@@ -44,10 +44,10 @@ class Cached:
     scales: np.ndarray | None
     """float32 [..., n_pos], or None if values count as they are."""
 
-    def of(self, kv_head: int, n_pos: int) -> Cached:
-        """The first positions of one head."""
-        scales = None if self.scales is None else self.scales[kv_head, :n_pos]
-        return Cached(self.values[kv_head, :n_pos], scales)
+    def of(self, kv_head: int, first: int, end: int) -> Cached:
+        """Positions first..end-1 of one head."""
+        scales = None if self.scales is None else self.scales[kv_head, first:end]
+        return Cached(self.values[kv_head, first:end], scales)
 
 
 class PlanPlayer:
@@ -112,10 +112,14 @@ class PlanPlayer:
     def _embed(self, op: Op) -> None:
         width = self.buffers[op["out"][0]].shape[1]
         w = codec(op["dense_type"]).decode(op["dense"], (op["dense_rows"], width))
-        self.buffers[op["out"][0]] = w[self.tokens]
+        self.buffers[op["out"][0]] = w[self.tokens] * F32(op.get("scale") or 1)
 
     def _norm(self, op: Op) -> None:
-        self.buffers[op["out"][0]] = rms_norm(self.buffers[op["in"]], op["weight"], op["eps"])
+        x = self.buffers[op["in"]]
+        heads = x.reshape(len(x), -1, op.get("head_dim") or x.shape[1])
+        y = rms_norm(heads, op["weight"], op["eps"]).reshape(x.shape)
+        out = op["out"][0]
+        self.buffers[out] = self.buffers[out] + y if op.get("add") else y
 
     def _quant(self, op: Op) -> None:
         x = self.buffers[op["in"]]
@@ -160,8 +164,9 @@ class PlanPlayer:
         out = np.empty_like(queries)
         for t in range(len(self.tokens)):
             n_pos = self.pos + t + 1
+            first = max(0, n_pos - op["window"]) if op.get("window") else 0
             for head in range(op["n_heads"]):
-                k, v = (cached.of(head // group, n_pos) for cached in (keys, values))
+                k, v = (cached.of(head // group, first, n_pos) for cached in (keys, values))
                 out[t, head] = attend(queries[t, head], k, v, F32(op["scale"]))
         self.buffers[op["out"][0]] = out.reshape(len(self.tokens), -1)
 
@@ -171,7 +176,7 @@ class PlanPlayer:
         if op["act"] == lib.BN_ACT_RELU2:
             self.buffers[op["out"][0]] = np.where(gate > 0, (gate * gate) * y, F32(0))
         else:
-            self.buffers[op["out"][0]] = silu(gate) * y
+            self.buffers[op["out"][0]] = (silu if op["act"] == lib.BN_ACT_SILU else gelu)(gate) * y
 
     def _head(self, op: Op) -> None:
         if self.n_logits:
@@ -259,6 +264,12 @@ def in_order(products: np.ndarray) -> np.ndarray:
 def silu(x: np.ndarray) -> np.ndarray:
     """x / (1 + exp(-x))."""
     return x / (F32(1) + exp(-x))
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """x / (1 + exp(-x * (a + b * x²))): 0.5 * x * (1 + tanh(z)) with z = sqrt(2/pi) * (x + 0.044715 * x³)."""
+    a = 2 * np.sqrt(2 / np.pi)
+    return x / (F32(1) + exp(-(x * (F32(a) + F32(0.044715 * a) * (x * x)))))
 
 
 def head_of_integers(values: np.ndarray, scales: np.ndarray, h: np.ndarray) -> np.ndarray:

@@ -58,13 +58,24 @@ def tiny_model(
     n_layers: int = 2,
     n_heads: int = 4,
     n_kv_heads: int = 2,
+    head_dim: int | None = None,
     context_length: int = 128,
+    norm_in: bool = False,
+    window: tuple[int, int] | None = None,
+    pooling: int | None = None,
     chat_template: str | None = None,
     seed: int = 0,
 ) -> TinyGGUF:
-    """A random model whose vocabulary is the 256 bytes, `<bos>` (256) and `<eos>` (257)."""
+    """A random model whose vocabulary is the 256 bytes, `<bos>` (256) and `<eos>` (257).
+
+    Args:
+        norm_in: every projection norms its input (`qwen3`, `gemma3`).
+        window: positions that a layer sees, and every how many layers one sees all (`gemma3`).
+        pooling: the number of `pooling_type`; texts then end with EOS.
+    """
     random = np.random.RandomState(seed)
-    head_dim = dim // n_heads
+    sizes = {"key_length": head_dim, "value_length": head_dim} if head_dim else {}
+    head_dim = head_dim or dim // n_heads
     vocab = [*byte_alphabet(), "<bos>", "<eos>"]
     model = TinyGGUF()
     m = model.metadata
@@ -79,8 +90,16 @@ def tiny_model(
         "rope.dimension_count": head_dim,
         "attention.head_count": n_heads,
         "attention.head_count_kv": n_kv_heads,
+        **{f"attention.{key}": value for key, value in sizes.items()},
     }.items():
         m[f"{arch}.{key}"] = (U32, value)
+    if window is not None:
+        m[f"{arch}.attention.sliding_window"] = (U32, window[0])
+        m[f"{arch}.attention.sliding_window_pattern"] = (U32, window[1])
+        m[f"{arch}.rope.freq_base_swa"] = (F32, 100.0)
+    if pooling is not None:
+        m[f"{arch}.pooling_type"] = (U32, pooling)
+        m["tokenizer.ggml.add_eos_token"] = (BOOL, True)
     m[f"{arch}.attention.layer_norm_rms_epsilon"] = (F32, 1e-5)
     m[f"{arch}.rope.freq_base"] = (F32, 10000.0)
     m["general.file_type"] = (U32, 40)
@@ -119,8 +138,15 @@ def tiny_model(
             "ffn_up": ternary(ffn_dim, dim),
             "ffn_down": ternary(dim, ffn_dim),
         }
-        if arch != "llama":
+        if arch.startswith("bitnet"):
             block |= {"attn_sub_norm": norm(n_heads * head_dim), "ffn_sub_norm": norm(ffn_dim)}
+        if arch in ("qwen3", "gemma3"):
+            block |= {"attn_q_norm": norm(head_dim), "attn_k_norm": norm(head_dim)}
+        if arch == "gemma3":
+            block |= {"post_attention_norm": norm(dim), "post_ffw_norm": norm(dim)}
+        if norm_in:
+            inputs = {name: ne[0] for name, (ne, kind, _) in block.items() if kind == TYPE_I2_S}
+            block |= {f"{name}_norm_in": norm(cols) for name, cols in inputs.items()}
         model.tensors |= {f"blk.{i}.{name}.weight": tensor for name, tensor in block.items()}
     model.tensors["output_norm.weight"] = norm(dim)
     return model

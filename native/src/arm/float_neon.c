@@ -177,6 +177,19 @@ void bn_glu_silu_f32__neon(const float *g, const float *u, size_t n, float *out)
         out[i] = (g[i] / (1.0f + bn_exp(-g[i]))) * u[i];
 }
 
+void bn_glu_gelu_f32__neon(const float *g, const float *u, size_t n, float *out)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        float32x4_t gate = vld1q_f32(g + i);
+        float32x4_t rise = vaddq_f32(vdupq_n_f32(BN_GELU_A), vmulq_n_f32(vmulq_f32(gate, gate), BN_GELU_B));
+        float32x4_t denominator = vaddq_f32(vdupq_n_f32(1.0f), exp_of(vnegq_f32(vmulq_f32(gate, rise))));
+        vst1q_f32(out + i, vmulq_f32(vdivq_f32(gate, denominator), vld1q_f32(u + i)));
+    }
+    for (; i < n; i++)
+        out[i] = bn_gelu(g[i]) * u[i];
+}
+
 /* ---- f16 ---- */
 
 /* FCVTN keeps the payload of a NaN, so every NaN is first made the one that becomes 0x7e00. */

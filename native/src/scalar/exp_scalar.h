@@ -1,4 +1,4 @@
-/* exp_scalar.h: exp(x) in float, the same operations in the same order for every ISA.
+/* exp_scalar.h: exp(x) in float, the same operations in the same order for every ISA, and what is made of it.
  *
  * x = n*ln2 + r, |r| <= ln2/2, with ln2 in two parts so that r is accurate; e^r by its Taylor polynomial of degree 7
  * in Horner form; 2^n in two factors so that results down to the subnormals come out. At most 1.25 ulp off in all. */
@@ -33,6 +33,15 @@ static inline float bn_exp(float x)
     float a = bn_float_from_bits((uint32_t)(half + 127) << 23);
     float b = bn_float_from_bits((uint32_t)(whole - half + 127) << 23);
     return (p * a) * b;
+}
+
+/* GELU by its tanh formula, as a sigmoid: x / (1 + exp(-x * (A + B * x^2))). */
+static const float BN_GELU_A = 0x1.988454p+0f;      /* 2 * sqrt(2 / pi) */
+static const float BN_GELU_B = 0x1.2444f2p-4f;      /* 0.044715 * that */
+
+static inline float bn_gelu(float x)
+{
+    return x / (1.0f + bn_exp(-(x * (BN_GELU_A + BN_GELU_B * (x * x)))));
 }
 
 #endif

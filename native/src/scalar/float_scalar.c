@@ -45,6 +45,12 @@ void bn_glu_silu_f32__scalar(const float *g, const float *u, size_t n, float *ou
         out[i] = (g[i] / (1.0f + bn_exp(-g[i]))) * u[i];
 }
 
+void bn_glu_gelu_f32__scalar(const float *g, const float *u, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = bn_gelu(g[i]) * u[i];
+}
+
 void bn_f16_from_f32__scalar(const float *x, size_t n, uint16_t *h)
 {
     for (size_t i = 0; i < n; i++)

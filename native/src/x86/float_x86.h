@@ -124,6 +124,14 @@ ALWAYS_INLINE group silu_of(group g, group u)
     return group_mul(group_div(g, group_add(group_set1(1.0f), exp_of(group_neg(g)))), u);
 }
 
+/* bn_gelu, operation for operation. */
+ALWAYS_INLINE group gelu_of(group g, group u)
+{
+    group rise = group_add(group_set1(BN_GELU_A), group_mul(group_set1(BN_GELU_B), group_mul(g, g)));
+    group denominator = group_add(group_set1(1.0f), exp_of(group_neg(group_mul(g, rise))));
+    return group_mul(group_div(g, denominator), u);
+}
+
 #define BN_GLU(act)                                                                                                    \
     void BN_FN(glu_##act##_f32)(const float *g, const float *u, size_t n, float *out)                                  \
     {                                                                                                                  \
@@ -136,6 +144,7 @@ ALWAYS_INLINE group silu_of(group g, group u)
 
 BN_GLU(relu2)
 BN_GLU(silu)
+BN_GLU(gelu)
 
 /* ---- f16 ---- */
 
