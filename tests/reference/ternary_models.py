@@ -35,7 +35,7 @@ def ternary_model(
     """A tiny model with matrices of a type; one row of each is zero."""
     model = tiny_model(arch, dim=dim, ffn_dim=ffn_dim, n_layers=1)
     codec = TERNARY_FLOATS[{"f32": 0, "f16": 1}[type_name]] if type_name in ("f32", "f16") else None
-    for seed, (name, (ne, kind, raw)) in enumerate(model.tensors.items()):
+    for seed, (name, (ne, kind, _)) in enumerate(model.tensors.items()):
         if kind == TYPE_I2_S:
             shape = (ne[1], ne[0])
             trits = random_trits(shape, seed)
