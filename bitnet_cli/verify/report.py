@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -84,12 +85,15 @@ class VerifyReport:
         return self.kinds.setdefault((name, type_name), KindResult(name, type_name, checked))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values with stable keys."""
+        """Plain values with stable keys; an infinite difference becomes the string "inf"."""
         return {
             "path": str(self.path),
             "against": None if self.against is None else str(self.against),
             "ok": self.ok,
             "problems": [asdict(found) for found in self.problems],
             "remarks": [asdict(found) for found in self.remarks],
-            "kinds": [asdict(kind) for kind in self.kinds.values()],
+            "kinds": [
+                asdict(kind) | {"largest": "inf" if kind.largest == math.inf else kind.largest}
+                for kind in self.kinds.values()
+            ],
         }
