@@ -14,7 +14,6 @@ from bitnet_cli.convert.plan import plan_conversion
 from bitnet_cli.convert.source import Pair, SourceTensor, TernaryWeights
 from bitnet_cli.convert.tokenizer_metadata import read_tokenizer
 from bitnet_cli.errors import FormatError
-from bitnet_cli.formats.codecs.ternary_codec import as_scales
 from bitnet_cli.formats.gguf_types import DEFAULT_ALIGNMENT, GGMLType
 from bitnet_cli.formats.tensor_roles import Role
 
@@ -59,8 +58,7 @@ class CheckpointSource:
     def known_scales(self, tensor: SourceTensor) -> np.ndarray | None:
         """The scales that are stored; None where they follow from the weights."""
         name = self._plan.names[tensor.name]
-        scale = self._plan.finder.stored_scale(name)
-        return None if scale is None else as_scales(np.asarray(scale))
+        return self._plan.finder.stored_scales(name, tensor.matrix[0])
 
     def ternary(self, tensor: SourceTensor) -> TernaryWeights:
         """A matrix with its rows in the order of the file."""
@@ -71,7 +69,7 @@ class CheckpointSource:
         for start, stop in row_blocks(rows, cols):
             trits[start:stop] = found.trits(start, stop)
             error = max(error, found.largest_error(trits[start:stop], start, stop))
-        scales = as_scales(np.asarray(found.scale))
+        scales = found.scales
         if planned.permuted_heads:
             head_dim = self._plan.head_dim(planned)
             trits = interleaved(trits, head_dim)
@@ -84,7 +82,9 @@ class CheckpointSource:
 
     def rows(self, tensor: SourceTensor, start: int, stop: int) -> np.ndarray:
         """Rows of a float tensor."""
-        return self._checkpoint.float_rows(self._plan.names[tensor.name], start, stop)
+        values = self._checkpoint.float_rows(self._plan.names[tensor.name], start, stop)
+        offset = self._planned[tensor.name].offset
+        return values + np.float32(offset) if offset else values
 
     def stored_name(self, tensor: SourceTensor) -> str:
         """The tensor's name in the checkpoint."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from bitnet_cli.convert.checkpoint import FLOAT_DTYPES, Checkpoint, matrix_shape, row_blocks
 from bitnet_cli.convert.encodings import EncodingFinder
-from bitnet_cli.convert.hf_names import PlannedTensor, bare_names, match, tensor_plan
+from bitnet_cli.convert.hf_names import PlannedTensor, bare_names, has_input_norms, match, tensor_plan
 from bitnet_cli.convert.model_config import CheckpointConfig, read_config
 from bitnet_cli.errors import FormatError, UnsupportedError
 
@@ -48,9 +48,11 @@ def plan_conversion(checkpoint: Checkpoint, *, ternarize: bool) -> ConversionPla
     config = read_config(checkpoint.config, checkpoint.directory / "config.json")
     bare = bare_names(checkpoint.tensors)
     with_head = _has_own_head(checkpoint, config, bare)
-    tensors = tensor_plan(config, with_head=with_head)
+    input_norms = has_input_norms(config, bare)
+    tensors = tensor_plan(config, with_head=with_head, input_norms=input_norms)
     names = match(tensors, bare, ignore_head=not with_head)
-    finder = EncodingFinder(checkpoint, config.quantization, ternarize=ternarize)
+    # A norm for every projection is what models that are trained to be ternary have.
+    finder = EncodingFinder(checkpoint, config.quantization, ternarize=ternarize or input_norms)
     notes = []
     if with_head and config.arch.sub_norms:
         notes.append(
