@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "formats": {"errors", "native"},
     "engine": {"errors", "native", "arch", "formats"},
     "text": {"errors", "formats"},
-    "convert": {"errors", "native", "arch", "formats"},
+    "convert": {"errors", "native", "arch", "formats", "text"},
     "library": {"errors", "native", "arch", "formats", "engine", "text"},
     "perplexity": {"errors", "library"},
     "bench": {"errors", "native", "arch", "formats", "engine", "text", "library", "__init__"},

@@ -19,6 +19,7 @@ from bitnet_cli.formats.codecs.q4_0 import Q4_0
 from bitnet_cli.formats.codecs.q6_k import Q6_K
 from bitnet_cli.formats.codecs.q8_0 import Q8_0
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
+from bitnet_cli.formats.codecs.ternary_floats import TernaryBF16, TernaryF16, TernaryF32
 from bitnet_cli.formats.codecs.tiling import GivenTilings, tiling_to_read
 from bitnet_cli.formats.codecs.tl1 import TL1
 from bitnet_cli.formats.codecs.tl2 import TL2
@@ -51,6 +52,11 @@ CODECS: tuple[Codec, ...] = (*DENSE_CODECS, *TERNARY_CODECS)
 
 TERNARY_TYPES = frozenset(int(each.type_id) for each in TERNARY_CODECS)
 """Numbers of the tensor types that hold ternary weights."""
+
+TERNARY_FLOATS: dict[int, TernaryCodec] = {
+    each.type_id: each for each in (TernaryF32(), TernaryF16(), TernaryBF16())
+}
+"""How ternary weights are read from tensors of types that hold any weights; whether they are ternary, they tell."""
 
 I2S_LAYOUTS: dict[str, TernaryCodec] = {"x86": I2S(), "arm64": I2SArm()}
 """The layouts that I2_S tensors can have, the usual one first; no file says which."""
@@ -90,7 +96,7 @@ def ternary_codec_for(
         tilings: how TL1 and TL2 tensors are cut into tiles, if the user says it.
 
     Raises:
-        UnsupportedError: the tensor is not of a ternary type, or nothing is known about its tiling.
+        UnsupportedError: the tensor is of a type that holds no ternary weights, or nothing is known about its tiling.
         UsageError: there is no such layout, or the tiling does not fit.
         FormatError: the metadata that should give the tiling are damaged.
     """
@@ -103,6 +109,8 @@ def ternary_codec_for(
         tiling = tiling_to_read(reader, info, tilings)
         return TL1(tiling) if info.type == GGMLType.TL1 else TL2(tiling)
     found = codec(info.type)
+    if found.type_id in TERNARY_FLOATS:
+        return TERNARY_FLOATS[found.type_id]
     if isinstance(found, BlockCodec):
         raise UnsupportedError(
             f"{reader.path}: `{printable(info.name)}` of type {type_name(info.type)} is not a ternary matrix",
