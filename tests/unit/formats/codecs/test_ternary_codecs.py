@@ -1,4 +1,5 @@
-"""The ternary codecs that store rows one after another: published vectors, the quantiser of the `gguf` package, a slow witness, and each other."""
+"""The ternary codecs that store rows one after another: published vectors, the quantiser of the `gguf` package, a slow
+witness, and each other."""
 
 from __future__ import annotations
 

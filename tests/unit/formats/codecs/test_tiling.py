@@ -111,11 +111,8 @@ def test_our_own_choice_fits_every_shape_that_any_tiling_fits() -> None:
     for type_id in (TL1, TL2):
         for rows in (32, 64, 96, 160, 992, 1024):
             for cols in range(4, 1400, 4):
-                if type_id == TL1:
-                    possible = cols % 8 == 0 or rows % 64 == 0
-                else:
-                    possible = cols >= 256 and cols % 32 == 0
-                if possible:
+                tl1, tl2 = cols % 8 == 0 or rows % 64 == 0, cols >= 256 and cols % 32 == 0
+                if tl1 if type_id == TL1 else tl2:
                     tiling = tiling_to_write(type_id, (rows, cols))
                     assert tiling.obstacle(type_id, (rows, cols)) is None
                     assert tensor_bytes(type_id, (rows, cols)) > 0
@@ -141,7 +138,9 @@ def test_shapes_without_a_tiling(type_id: GGMLType, shape: tuple[int, ...], word
 # ---- Files ----
 
 
-def file_with(directory: Path, type_id: int, shape: tuple[int, int], *pairs: tuple[str, int, object]) -> GGUFReader:
+def file_with(
+    directory: Path, type_id: int, shape: tuple[int, int], *pairs: tuple[str, int, object]
+) -> GGUFReader:
     model = TinyGGUF({key: (kind, value) for key, kind, value in pairs})
     model.tensors["w"] = ((shape[1], shape[0]), type_id, bytes(tensor_bytes(type_id, shape)))
     return GGUFReader(model.write(directory / "model.gguf"))
