@@ -66,7 +66,10 @@ CASES: dict[str, tuple[tuple[int, tuple[int, ...], bytes], str]] = {
     "IQ2_BN_R4: scale infinite": (patched(IQ2_BN_R4, 144 + 8, INFINITY_F32), "scale of row 6 must.*found -inf"),
     "I2_S: scale NaN": (patched(I2_S, 192, NAN_F32), "the scale must be a finite number"),
     # sizes and shapes
-    **{f"{codec(kind).name}: cut off": ((kind, ne, data[: len(data) // 2]), "passes the end") for kind, (ne, data) in SOUND.items()},
+    **{
+        f"{codec(kind).name}: cut off": ((kind, ne, data[: len(data) // 2]), "passes the end")
+        for kind, (ne, data) in SOUND.items()
+    },
     "TQ1_0: half a block": (shaped(TQ1_0, 128, 2), "TQ1_0 needs rows of a multiple of 256 values, not 128"),
     "TQ2_0: a block and a half": (shaped(TQ2_0, 384, 2), "TQ2_0 needs rows of a multiple of 256"),
     "Q2_0: half a block": (shaped(Q2_0, 32, 2), "Q2_0 needs rows of a multiple of 64"),

@@ -44,9 +44,9 @@ def by_group(trits: np.ndarray, scale: np.float32) -> np.ndarray:
     return (factors * scale).astype(np.float16).astype(np.float32)
 
 
-def stored(codec: TernaryCodec, scaled: Scaled) -> TinyGGUF:
+def stored(codec: TernaryCodec, scaled: Scaled, dim: int = 256, ffn_dim: int = 512) -> TinyGGUF:
     """A tiny model with its matrices in another type; some rows and blocks of them are zero."""
-    model = tiny_model(dim=256, ffn_dim=512)
+    model = tiny_model(dim=dim, ffn_dim=ffn_dim)
     for name, (ne, kind, raw) in model.tensors.items():
         if kind == TYPE_I2_S:
             trits, scale = naive_i2_s(raw, ne[1], ne[0])
@@ -138,6 +138,17 @@ def test_what_is_wrong_with_scale_tensors(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"attn_q.weight.*finite"):
         model = stored(IQ2_BN(), lambda trits, scale: np.full((1, 1), 3e38, np.float32))
         logits(replace(model, name, (1,), TYPE_F32, huge), tmp_path)
+
+
+def test_models_of_odd_widths(tmp_path: Path) -> None:
+    """As bitnet_b1_58-3B, whose feed-forward width is 67.5 times 128."""
+    codecs = {codec.name: codec for codec in TERNARY_CODECS}
+    found = [
+        logits(stored(codecs[name], one, 192, 320), tmp_path)
+        for name in ("iq2_bn", "iq1_bn", "q2_0", "iq2_bn_r4")
+    ]
+    assert np.isfinite(found[0]).all() and found[0].std() > 0
+    assert all(np.array_equal(other, found[0]) for other in found)
 
 
 @pytest.mark.parametrize("name", ["q2_0", "iq1_bn", "iq2_bn", "i2_s_arm"])
