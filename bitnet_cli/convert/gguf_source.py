@@ -12,6 +12,7 @@ from bitnet_cli.convert.source import Pair, SourceTensor, TernaryWeights
 from bitnet_cli.errors import BitnetError, FormatError, UnsupportedError, printable
 from bitnet_cli.formats.codecs import TERNARY_FLOATS, TERNARY_TYPES, codec, is_bare, ternary_codec_for
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
+from bitnet_cli.formats.codecs.ternary_codec import refuse_infinite
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
@@ -53,6 +54,11 @@ class GGUFSource:
                 if name not in self._factors.values()
             ]
 
+    @property
+    def scale_tensors(self) -> set[str]:
+        """Tensors that are no tensors of their own here, but the scales of others."""
+        return set(self._factors.values())
+
     def metadata(self) -> list[Pair]:
         """The file's own keys in their order, known faults of published files repaired; without tilings."""
         meta, notes = repair(self.reader.metadata)
@@ -67,7 +73,7 @@ class GGUFSource:
         with located(self.path, tensor.name):
             scales = self._codec_for(self.reader, info).scales(self.reader.data(tensor.name), info.shape)
         self.done(tensor)
-        return simplest(scales, info.shape[-1]) * self._factor(tensor.name)
+        return self._multiplied(simplest(scales, info.shape[-1]), tensor.name)
 
     def ternary(self, tensor: SourceTensor) -> TernaryWeights:
         """A ternary matrix of any type, its scales as few as possible."""
@@ -79,8 +85,8 @@ class GGUFSource:
         except UnsupportedError as error:
             where = f"{self.path}: `{printable(tensor.name)}`"
             raise UnsupportedError(f"{where}: {error.message}", hint=error.hint) from None
-        scales = simplest(scales, info.shape[-1], lambda: trits) * self._factor(tensor.name)
-        return TernaryWeights(trits, scales, type_name(info.type).lower())
+        scales = simplest(scales, info.shape[-1], lambda: trits)
+        return TernaryWeights(trits, self._multiplied(scales, tensor.name), type_name(info.type).lower())
 
     def raw(self, tensor: SourceTensor) -> np.ndarray | None:
         """The bytes of the tensor, a view of the file."""
@@ -145,14 +151,17 @@ class GGUFSource:
                         tensor=name,
                     )
 
-    def _factor(self, name: str) -> np.float32:
-        """What a matrix is multiplied by beside its own scales."""
+    def _multiplied(self, scales: np.ndarray, name: str) -> np.ndarray:
+        """Scales of a matrix times what stands in a tensor of its own beside it, if there is one."""
         if name not in self._factors:
-            return np.float32(1)
+            return scales
         info = self.reader.tensors[self._factors[name]]
         if info.type != GGMLType.F32 or info.n_values != 1:
             raise UnsupportedError(f"{self.path}: `{printable(info.name)}` is not one F32 scale")
-        return np.float32(self.reader.data(info.name).view("<f4")[0])
+        with np.errstate(over="ignore"), located(self.path, name):
+            product: np.ndarray = scales * self.reader.data(info.name).view("<f4")[0]
+            refuse_infinite(product)
+        return product
 
     def _tensor(self, info: TensorInfo) -> SourceTensor:
         return SourceTensor(info.name, info.shape, role_of(info), info.type, info.n_bytes)

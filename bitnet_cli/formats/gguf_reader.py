@@ -101,6 +101,10 @@ class GGUFReader:
         info = self.tensors[name]
         return self._mapping.view(info.offset, info.n_bytes)
 
+    def bytes_between(self, start: int, stop: int) -> np.ndarray:
+        """Bytes of the file that may belong to no tensor: uint8 [stop - start], a read-only view."""
+        return self._mapping.view(start, stop - start)
+
     def advise_done(self, name: str) -> None:
         """Lets the system take back the memory that reading a tensor filled; call it after repacking."""
         info = self.tensors[name]

@@ -161,8 +161,10 @@ class Tiling(Protocol):
 
     @property
     def rows_outer(self) -> int: ...
+
     @property
     def cols(self) -> int: ...
+
     @property
     def rows_inner(self) -> int: ...
 
