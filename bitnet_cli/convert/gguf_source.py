@@ -79,12 +79,8 @@ class GGUFSource:
         """A ternary matrix of any type, its scales as few as possible."""
         info = self.reader.tensors[tensor.name]
         found = self._codec_for(self.reader, info)
-        try:
-            with located(self.path, tensor.name):
-                trits, scales = found.decode(self.reader.data(tensor.name), info.shape)
-        except UnsupportedError as error:
-            where = f"{self.path}: `{printable(tensor.name)}`"
-            raise UnsupportedError(f"{where}: {error.message}", hint=error.hint) from None
+        with located(self.path, tensor.name):
+            trits, scales = found.decode(self.reader.data(tensor.name), info.shape)
         scales = simplest(scales, info.shape[-1], lambda: trits)
         return TernaryWeights(trits, self._multiplied(scales, tensor.name), type_name(info.type).lower())
 

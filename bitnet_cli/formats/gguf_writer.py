@@ -286,8 +286,10 @@ def _scalar(value_type: ValueType, value: object) -> bytes:
         if not isinstance(value, str):
             raise TypeError
         return _string(value)
-    if value_type == ValueType.BOOL and not isinstance(value, bool | np.bool_):
-        raise TypeError
+    if value_type == ValueType.BOOL:
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError
+        value = int(value)
     return SCALARS[value_type].packing.pack(value)
 
 

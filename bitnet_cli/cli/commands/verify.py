@@ -69,7 +69,8 @@ def verify(
             raise
         other: Source | None = None
         if against is not None:
-            other = stack.enter_context(open_source(against, ternarize=ternarize))
+            other = open_source(against, ternarize=ternarize)
+            stack.callback(other.close)
         bar: Progress = stack.enter_context(out.progress("checking", total_bytes(source, other), "B"))
         done = 0
 
