@@ -20,6 +20,7 @@ from bitnet_cli.cli.options import (
     KvTypeOpt,
     ModelOpt,
     ThreadsOpt,
+    TilingOpt,
 )
 from bitnet_cli.cli.output import Progress, out
 
@@ -43,6 +44,7 @@ def perplexity(
     threads: ThreadsOpt = None,
     kv_type: KvTypeOpt = None,
     i2s_layout: I2sLayoutOpt = None,
+    tiling: TilingOpt = None,
     isa: IsaOpt = None,
     kernel: KernelOpt = None,
     json: JsonOpt = False,
@@ -70,6 +72,7 @@ def perplexity(
         kernel=kernel,
         kv_type=kv_type,
         i2s_layout=i2s_layout,
+        tiling=tiling,
     )
     for note in bitnet.notes:
         out.note(f"note: {note}")
