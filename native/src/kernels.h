@@ -90,6 +90,12 @@ typedef struct bn_kernels {
     void (*gemv_l3_i8)(const uint8_t *slabs, size_t n_slabs, size_t n_groups, const void *table, int32_t q_sum,
                        int32_t *sums);
 
+    /* g2: acc[64] = sum over n_groups groups, one after the other from +0 on, of (float)(sum over the group's cols of
+     * code * q - q_sums[group]) * scale, for the rows of one slab. group_blocks: 4, 8 or 16. halves: scales are f16.
+     * q: int8 [16*group_blocks*n_groups]. */
+    void (*gemv_g2_i8)(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,
+                       const int32_t *q_sums, float *acc);
+
     /* Panel of blocks first..first+n_blocks-1 of tiles tile..tile+n_tiles-1. stride: bytes of a tile (t2), row (r2),
      * col (c2) or slab (l3). 1 <= n_tiles <= BN_GEMM_TILES; first is a multiple of 16, for l3 first and n_blocks are
      * multiples of 3. The panel holds n_tiles * n_blocks * 256 bytes. */

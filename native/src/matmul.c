@@ -168,19 +168,13 @@ static void play_gemm_groups(const bn_run *run, const bn_op *op, int32_t m, size
 static void play_groups(const bn_run *run, const bn_op *op, int32_t m, size_t slab, const int32_t *q_sums)
 {
     const bn_tmat *mat = op->mat[m];
-    const bn_kernels *k = kernels(run);
     const bn_buf_view *in = &run->plan->views[op->in];
     size_t row = slab * BN_SLAB_ROWS, n_rows = mat->rows - row < BN_SLAB_ROWS ? mat->rows - row : BN_SLAB_ROWS;
     for (size_t t = 0; t < run->n_tokens; t++) {
-        const int8_t *q = in->i8 + t * in->stride;
-        int32_t sums[BN_SLAB_ROWS];
-        float acc[BN_SLAB_ROWS] = {0}, scales[BN_SLAB_ROWS];
-        for (size_t g = 0; g < mat->n_groups; g++) {
-            k->gemv_t2_i8(bn_tmat_group(mat, slab, g), SLAB_TILES, mat->group_blocks,
-                          q + g * mat->group_blocks * BN_BLOCK_COLS, sums);
-            k->add_scaled_f32(sums, BN_SLAB_ROWS, 1, q_sums + t * mat->n_groups + g, 0,
-                              group_scales(k, mat, slab, g, 0, BN_SLAB_ROWS, scales), acc);
-        }
+        float acc[BN_SLAB_ROWS];
+        kernels(run)->gemv_g2_i8(mat->weights + slab * mat->stride, mat->n_groups, mat->group_blocks,
+                                 mat->group_scale_bytes == sizeof(uint16_t), in->i8 + t * in->stride,
+                                 q_sums + t * mat->n_groups, acc);
         deliver_groups(run, op, m, t, row, n_rows, acc);
     }
 }
