@@ -4,7 +4,7 @@
 #include "check_model.h"
 #include "check_plan.h"
 
-static const family PLAIN = {BN_ACT_RELU2, BN_ROPE_NEOX, HEAD_DIM, 1, BN_TYPE_F32};
+static const family PLAIN = {BN_ACT_RELU2, BN_ROPE_NEOX, HEAD_DIM, 1, BN_TYPE_F32, 0};
 static const layouts ALL_TILES = {{BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2, BN_LAYOUT_T2,
                                    BN_LAYOUT_T2}};
 

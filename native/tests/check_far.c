@@ -18,12 +18,13 @@ static bn_op far_op(bn_op_kind kind, int32_t in, int32_t in2, int32_t out)
 
 /* Results of all positions, those before `first` in full batches and the rest `step` at a time. Returns 1 if all went
  * well. */
-static int attend(const char *isa, int32_t n_threads, bn_kv_type type, size_t first, size_t step,
+static int attend(const char *isa, int32_t n_threads, bn_kv_type type, int32_t window, size_t first, size_t step,
                   float out[FAR_END][FAR_WIDTH])
 {
     static const bn_buf bufs[] = {{BN_BUF_F32, FAR_WIDTH}, {BN_BUF_F32, FAR_KEYS}, {BN_BUF_F32, FAR_KEYS},
                                   {BN_BUF_F32, FAR_WIDTH}};
-    const bn_op ops[] = {far_op(BN_OP_KV_STORE, 1, 2, -1), far_op(BN_OP_ATTENTION, 0, -1, 3)};
+    bn_op ops[] = {far_op(BN_OP_KV_STORE, 1, 2, -1), far_op(BN_OP_ATTENTION, 0, -1, 3)};
+    ops[1].window = window;
     bn_ctx *ctx = NULL;
     bn_plan *plan = NULL;
     bn_kv *kv = NULL;
@@ -61,14 +62,17 @@ void check_far(void)
     fill(queries[0], FAR_END * FAR_WIDTH);
     fill(keys[0], FAR_END * FAR_KEYS);
     fill(values[0], FAR_END * FAR_KEYS);
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        check_case("attention, cache type %d, one thread", (int)types[i]);
-        check(attend("scalar", 1, types[i], FAR_END, 1, expected), "runs");
+    static const int32_t windows[] = {0, 7, 280};
+    for (size_t i = 0; i < 9; i++) {
+        bn_kv_type type = types[i / 3];
+        int32_t window = windows[i % 3];
+        check_case("attention, cache type %d, window %d, one thread", (int)type, (int)window);
+        check(attend("scalar", 1, type, window, FAR_END, 1, expected), "runs");
         for (int32_t n_threads = 1; n_threads <= 2; n_threads++)
             for (size_t step = 1; step <= 5; step += 2) {
-                check_case("attention, cache type %d, %d threads, %zu tokens at a time", (int)types[i], (int)n_threads,
-                           step);
-                check(attend(NULL, n_threads, types[i], 256, step, out), "runs");
+                check_case("attention, cache type %d, window %d, %d threads, %zu tokens at a time", (int)type,
+                           (int)window, (int)n_threads, step);
+                check(attend(NULL, n_threads, type, window, 256, step, out), "runs");
                 check(memcmp(out, expected, sizeof out) == 0, "leaves the same bits");
             }
     }

@@ -93,12 +93,38 @@ bn_op matmul_of(int32_t in, int32_t n_mats, bn_tmat *const *mats, int32_t out, i
     return op;
 }
 
-/* The ops of one layer, as every family has them. Returns how many. */
+/* The norm of a buffer, of the whole width if head_dim is 0. */
+static bn_op norm_of(int32_t in, int32_t out, int32_t head_dim)
+{
+    bn_op op = op_of(BN_OP_NORM, in, -1, out);
+    op.weight = weights.norm;
+    op.head_dim = head_dim;
+    op.add = out != in;
+    return op;
+}
+
+/* X += mat @ in, or, with norms after, X += norm(mat @ in) by way of a buffer that nobody needs any more. */
+static size_t list_residual(const family *f, int32_t in, bn_tmat *const *mat, bn_op *ops)
+{
+    if (!f->window) {
+        ops[0] = matmul_of(in, 1, mat, X, -1, -1);
+        return 1;
+    }
+    ops[0] = matmul_of(in, 1, mat, ATT, -1, -1);
+    ops[1] = norm_of(ATT, X, 0);
+    return 2;
+}
+
+/* The ops of one layer. Returns how many. */
 static size_t list_layer(const family *f, int32_t layer, bn_tmat *const *mats, bn_op *ops)
 {
     size_t n = 0;
     ops[n++] = quant_of(X, XQ, 1);
     ops[n++] = matmul_of(XQ, 3, mats, Q, K, V);
+    if (f->window) {
+        ops[n++] = norm_of(Q, Q, HEAD_DIM);
+        ops[n++] = norm_of(K, K, HEAD_DIM);
+    }
     ops[n] = op_of(BN_OP_ROPE, Q, K, -1);
     ops[n].n_rot = f->n_rot;
     ops[n].rope = f->rope;
@@ -107,9 +133,10 @@ static size_t list_layer(const family *f, int32_t layer, bn_tmat *const *mats, b
     ops[n] = op_of(BN_OP_KV_STORE, K, V, -1);
     ops[n++].layer = layer;
     ops[n] = op_of(BN_OP_ATTENTION, Q, -1, ATT);
+    ops[n].window = f->window;
     ops[n++].layer = layer;
     ops[n++] = quant_of(ATT, ATTQ, f->sub_norms);
-    ops[n++] = matmul_of(ATTQ, 1, mats + 3, X, -1, -1);
+    n += list_residual(f, ATTQ, mats + 3, ops + n);
     ops[n++] = quant_of(X, XQ, 1);
     ops[n++] = matmul_of(XQ, 1, mats + 4, GATE, -1, -1);
     ops[n] = matmul_of(XQ, 1, mats + 5, FFN, -1, -1);
@@ -117,14 +144,14 @@ static size_t list_layer(const family *f, int32_t layer, bn_tmat *const *mats, b
     ops[n].in2 = GATE;
     ops[n++].act = f->act;
     ops[n++] = quant_of(FFN, FFQ, f->sub_norms);
-    ops[n++] = matmul_of(FFQ, 1, mats + 6, X, -1, -1);
-    return n;
+    return n + list_residual(f, FFQ, mats + 6, ops + n);
 }
 
 static size_t list_model(const family *f, bn_tmat *const *mats, const bn_dmat *head, bn_op *ops)
 {
     size_t n = 0;
     ops[n] = op_of(BN_OP_EMBED, -1, -1, X);
+    ops[n].scale = f->window ? 16.0f : 0.0f;
     ops[n].dense_type = (int32_t)f->dense;
     ops[n].dense = weights.dense;
     ops[n++].dense_rows = VOCAB;

@@ -10,7 +10,7 @@ enum {
     HEADS = 8, KV_HEADS = 2, HEAD_DIM = 32, KEYS = KV_HEADS * HEAD_DIM,
     FF = 424,                   /* no multiple of a tile's 16 rows: 26.5 tiles */
     VOCAB = 149, LAYERS = 2, N_CTX = 24, N_TOKENS = 19,
-    MATS = 7 * LAYERS, MAX_OPS = 16 * LAYERS,
+    MATS = 7 * LAYERS, MAX_OPS = 18 * LAYERS,
     WIDEST = 1024               /* a fuzzed plan may read this many values per row of what it is given */
 };
 
@@ -35,6 +35,8 @@ typedef struct {
     bn_rope rope;
     int32_t n_rot, sub_norms;
     bn_type dense;
+    int32_t window;             /* not 0: layers see so many positions, heads are normed, what is added is, too, and
+                                 * embeddings are scaled */
 } family;
 
 void draw_weights(void);

@@ -75,12 +75,16 @@ static void check_model(const family *f, const layouts *layouts, const float *ex
 void check_models(int quick)
 {
     static const family families[] = {
-        {BN_ACT_RELU2, BN_ROPE_NEOX, HEAD_DIM, 1, BN_TYPE_F16},  {BN_ACT_SILU, BN_ROPE_NORM, HEAD_DIM, 0, BN_TYPE_Q6_K},
-        {BN_ACT_RELU2, BN_ROPE_NORM, 20, 1, BN_TYPE_BF16},       {BN_ACT_SILU, BN_ROPE_NEOX, 18, 1, BN_TYPE_Q8_0},
-        {BN_ACT_SILU, BN_ROPE_NEOX, HEAD_DIM, 0, BN_TYPE_Q4_0},  {BN_ACT_RELU2, BN_ROPE_NEOX, 2, 1, BN_TYPE_F32}};
+        {BN_ACT_RELU2, BN_ROPE_NEOX, HEAD_DIM, 1, BN_TYPE_F16, 0},
+        {BN_ACT_GELU, BN_ROPE_NEOX, HEAD_DIM, 0, BN_TYPE_Q8_0, 5},
+        {BN_ACT_SILU, BN_ROPE_NORM, HEAD_DIM, 0, BN_TYPE_Q6_K, 0},
+        {BN_ACT_RELU2, BN_ROPE_NORM, 20, 1, BN_TYPE_BF16, 0},
+        {BN_ACT_SILU, BN_ROPE_NEOX, 18, 1, BN_TYPE_Q8_0, 17},
+        {BN_ACT_SILU, BN_ROPE_NEOX, HEAD_DIM, 0, BN_TYPE_Q4_0, 0},
+        {BN_ACT_RELU2, BN_ROPE_NEOX, 2, 1, BN_TYPE_F32, 0}};
     static float expected[N_TOKENS * VOCAB];
     draw_weights();
-    for (size_t i = 0; i < (quick ? 2 : sizeof families / sizeof families[0]); i++) {
+    for (size_t i = 0; i < (quick ? 3 : sizeof families / sizeof families[0]); i++) {
         const family *f = &families[i];
         draw_dense(f->dense);
         check_case("model of type %d, reference", (int)f->dense);

@@ -177,3 +177,24 @@ def test_hostile_names_are_made_harmless(tmp_path: Path) -> None:
     with pytest.raises(BitnetError) as error:
         BitNetModel.from_pretrained(model.write(tmp_path / "evil.gguf"))
     assert "\x1b" not in str(error.value)
+
+
+def test_embed(tmp_path: Path) -> None:
+    """A text ends with EOS where the file says so; each text counts for itself."""
+    model = BitNetModel.from_pretrained(
+        tiny_model("qwen3", pooling=3).write(tmp_path / "e.gguf"), n_threads=1
+    )
+    done: list[int] = []
+    vectors = model.embed(["one", "", "two"], done.append)
+    assert vectors.shape == (3, 128) and vectors.dtype == np.float32 and done == [1, 2, 3]
+    assert (model.embed(["two"])[0] == vectors[2]).all()
+    assert model.embed([]).shape == (0, 128)
+    with pytest.raises(UsageError, match="come in a list"):
+        model.embed("one")
+    for refused in (
+        lambda: model.generate_stream("one"),
+        lambda: model.logits([1]),
+        lambda: model.log_probabilities([1, 2]),
+    ):
+        with pytest.raises(UsageError, match="is an embedding model"):
+            refused()

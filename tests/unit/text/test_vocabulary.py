@@ -52,6 +52,16 @@ def test_without_types_declared_tokens_are_control() -> None:
     assert v.types.tolist() == [1, 1, 1, 1, 3, 3]
 
 
+@pytest.mark.parametrize(("add", "at_end"), [(None, None), (False, None), (True, 4)])
+def test_eos_at_the_end_of_a_text_to_embed(add: bool | None, at_end: int | None) -> None:
+    assert Tokenizer.from_metadata(metadata(add_eos_token=add)).eos_at_end == at_end
+
+
+def test_eos_at_the_end_must_exist() -> None:
+    with pytest.raises(FormatError, match="should end with an EOS token"):
+        Vocabulary.from_metadata(metadata(add_eos_token=True, eos_token_id=None))
+
+
 @pytest.mark.parametrize(("pre", "add_bos"), [("llama-bpe", True), ("gpt-2", False), ("qwen2", False)])
 def test_bos_follows_the_family_when_the_file_is_silent(pre: str, add_bos: bool) -> None:
     assert Vocabulary.from_metadata(metadata(pre=pre)).add_bos is add_bos
