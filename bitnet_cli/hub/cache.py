@@ -1,4 +1,4 @@
-"""The hub's cache on disk, in the layout that all tools share: contents in `blobs`, names in `snapshots`, branches in `refs`.
+"""The hub's cache on disk, in the layout that all tools share.
 
     models--ORG--NAME/
         blobs/<digest>                  a content; <digest>.part and <digest>.part.json while it arrives
@@ -97,7 +97,9 @@ class RepoCache:
         root = self.folder / "refs"
         for path in _files_below(root):
             try:
-                refs.setdefault(path.read_text(encoding="utf-8").strip(), []).append(path.relative_to(root).as_posix())
+                refs.setdefault(path.read_text(encoding="utf-8").strip(), []).append(
+                    path.relative_to(root).as_posix()
+                )
             except (OSError, UnicodeError):
                 continue
         found = []
@@ -145,7 +147,9 @@ class RepoCache:
 
     def _is_used_elsewhere(self, blob: Path, path: Path) -> bool:
         return any(
-            file.content == blob and file.local != path for snapshot in self.snapshots() for file in snapshot.files
+            file.content == blob and file.local != path
+            for snapshot in self.snapshots()
+            for file in snapshot.files
         )
 
     def set_ref(self, revision: str, commit: str) -> None:
@@ -165,7 +169,9 @@ class RepoCache:
         """What the repository takes on disk, each content once, parts included."""
         # A part is allocated as it grows: its length says nothing about the room it takes.
         total = sum(_allocated(path) for path in self.parts())
-        contents = {file.content for snapshot in self.snapshots() for file in snapshot.files} | set(self.blob_files())
+        contents = {file.content for snapshot in self.snapshots() for file in snapshot.files} | set(
+            self.blob_files()
+        )
         return total + sum(max(0, _size(path)) for path in contents)
 
 

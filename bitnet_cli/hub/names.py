@@ -71,9 +71,9 @@ def parse(text: str) -> ModelName:
         return ModelName(base, revision, file)
     entry = CATALOGUE.get(base.lower())
     if entry is None:
-        near = difflib.get_close_matches(base.lower(), CATALOGUE, n=3)
+        near = [f"`{name}`" for name in difflib.get_close_matches(base.lower(), CATALOGUE, n=3)]
         raise UsageError(
             f"there is no model `{printable(text)}`: neither a file nor a name of the catalogue",
-            hint=f"perhaps {' or '.join(f'`{name}`' for name in near)}" if near else "`bitnet list --remote` shows the names",
+            hint=f"perhaps {' or '.join(near)}" if near else "`bitnet list --remote` shows the names",
         )
     return ModelName(entry.repo, revision, file, entry)

@@ -43,10 +43,10 @@ class PartFile:
         self._lock = threading.Lock()
         self._taken: list[Piece] = []
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._missing = self._known()
-        if self._missing is None:
+        known = self._known()
+        if known is None:
             self.discard()
-            self._missing = [(0, file.size)] if file.size else []
+        self._missing = known if known is not None else _all_of(file)
         self._fd: int | None = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         os.ftruncate(self._fd, file.size)
         self.save()
@@ -96,7 +96,7 @@ class PartFile:
     def reset(self) -> None:
         """Forgets all that has arrived."""
         with self._lock:
-            self._taken, self._missing = [], [(0, self._file.size)] if self._file.size else []
+            self._taken, self._missing = [], _all_of(self._file)
         self.save()
 
     def save(self) -> None:
@@ -127,7 +127,7 @@ class PartFile:
     def _spans(self) -> list[Span]:
         """What is missing, by position; the lock is held, or nobody else is there yet."""
         pieces = [(piece.pos, piece.stop) for piece in self._taken if piece.pos < piece.stop]
-        return sorted([*(self._missing or []), *pieces])
+        return sorted([*self._missing, *pieces])
 
     def _known(self) -> list[Span] | None:
         """What an earlier run left to be done; None if nothing of it can be used."""
@@ -145,6 +145,10 @@ class PartFile:
             missing.append((span[0], span[1]))
             end = span[1]
         return missing
+
+
+def _all_of(file: RemoteFile) -> list[Span]:
+    return [(0, file.size)] if file.size else []
 
 
 def discard(part: Path) -> None:

@@ -58,7 +58,8 @@ class Hub:
         self.endpoint = folders.endpoint()
         if urlsplit(self.endpoint).scheme not in ("http", "https") or not urlsplit(self.endpoint).hostname:
             raise UsageError(
-                f"HF_ENDPOINT is not a web address: `{printable(self.endpoint)}`", hint="it begins with https://"
+                f"HF_ENDPOINT is not a web address: `{printable(self.endpoint)}`",
+                hint="it begins with https://",
             )
         if folders.is_offline():
             raise HubError(
@@ -150,7 +151,9 @@ class Hub:
         token = self._credentials()
         if token:
             headers["authorization"] = f"Bearer {token}"
-        with ExitStack() as stack:  # What is raised while the answer is read must not be taken for a failure to connect.
+        with (
+            ExitStack() as stack
+        ):  # What is raised while the answer is read must not be taken for a failure to connect.
             try:
                 response = stack.enter_context(
                     get_session().stream(
@@ -171,7 +174,9 @@ class Hub:
             self._token = "" if implicit in ("1", "ON", "YES", "TRUE") else get_token() or ""
         token = self._token.strip()
         if token and not (token.isascii() and token.isprintable()):
-            raise UsageError("the token holds characters that no token has", hint="check HF_TOKEN or `--token`")
+            raise UsageError(
+                "the token holds characters that no token has", hint="check HF_TOKEN or `--token`"
+            )
         return token
 
 
@@ -245,14 +250,18 @@ def refusal(response: httpx2.Response, subject: _Subject, endpoint: str, *, has_
     if code == "GatedRepo":
         doing = "ask for access at" if has_token else "accept its terms at"
         signing = "" if has_token else ", then sign in with `hf auth login` or set HF_TOKEN"
-        return HubError(f"`{repo}` is gated: its owners decide who may download it", hint=f"{doing} {page}{signing}")
+        return HubError(
+            f"`{repo}` is gated: its owners decide who may download it", hint=f"{doing} {page}{signing}"
+        )
     if code == "RevisionNotFound":
         return HubError(
-            f"`{repo}` has no revision `{printable(subject.revision)}`", hint=f"{page}/tree/main shows its branches"
+            f"`{repo}` has no revision `{printable(subject.revision)}`",
+            hint=f"{page}/tree/main shows its branches",
         )
     if code == "EntryNotFound":
         return HubError(
-            f"`{repo}` has no file `{printable(subject.file or '')}`", hint="`bitnet download NAME --dry-run` lists its files"
+            f"`{repo}` has no file `{printable(subject.file or '')}`",
+            hint="`bitnet download NAME --dry-run` lists its files",
         )
     if status == 429:
         wait_s = _retry_after(response)
@@ -262,9 +271,13 @@ def refusal(response: httpx2.Response, subject: _Subject, endpoint: str, *, has_
     # The hub redirects to addresses that hold for a while: the next one will do again.
     if status in (408, 425) or status >= 500 or (status == 403 and response.history):
         hint = "try again later; what has arrived is kept"
-        return HubError(f"the hub has a problem ({status})", hint=hint, passing=True, wait_s=_retry_after(response))
+        return HubError(
+            f"the hub has a problem ({status})", hint=hint, passing=True, wait_s=_retry_after(response)
+        )
     if code == "RepoNotFound" or status in (401, 404):
-        hint = "check the spelling; a private one needs a token with access to it (HF_TOKEN or `hf auth login`)"
+        hint = (
+            "check the spelling; a private one needs a token with access to it (HF_TOKEN or `hf auth login`)"
+        )
         if status == 401 and has_token:
             return HubError(f"the hub does not accept the token for `{repo}` (401)", hint=hint)
         return HubError(f"there is no model `{repo}` on the hub that you may see", hint=hint)

@@ -110,7 +110,11 @@ def select(
 def _named(listed: Sequence[RemoteFile], names: Iterable[str]) -> list[RemoteFile]:
     chosen: dict[str, RemoteFile] = {}
     for name in names:
-        found = [file for file in listed if file.path == name or (name.endswith("/") and file.path.startswith(name))]
+        found = [
+            file
+            for file in listed
+            if file.path == name or (name.endswith("/") and file.path.startswith(name))
+        ]
         if not found:
             ggufs = ", ".join(f"`{file.path}`" for file in ggufs_of(listed)[:8])
             raise HubError(

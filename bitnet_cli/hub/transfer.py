@@ -100,7 +100,8 @@ class _Workers:
                 self._rush(1)
             except NoRanges:
                 raise HubError(
-                    f"the server sends `{self._file.path}` in a way that makes no sense", hint="check HF_ENDPOINT"
+                    f"the server sends `{self._file.path}` in a way that makes no sense",
+                    hint="check HF_ENDPOINT",
                 ) from None
 
     def _rush(self, n_threads: int) -> None:
@@ -111,7 +112,8 @@ class _Workers:
             for thread in threads:
                 thread.start()
             wakes = 0
-            while any(thread.is_alive() for thread in threads) and not self._stop.is_set():
+            # A thread may still pause after a failure while the others have fetched all there is.
+            while any(thread.is_alive() for thread in threads) and not self._is_over():
                 next(thread for thread in threads if thread.is_alive() or thread is threads[-1]).join(_WAKE_S)
                 self._watcher.arrived(self._part.done_bytes)
                 wakes += 1
@@ -123,6 +125,9 @@ class _Workers:
         self._watcher.arrived(self._part.done_bytes)
         if self._part.done_bytes < self._file.size:
             raise next((error for error in self._errors if not isinstance(error, HubError)), self._errors[0])
+
+    def _is_over(self) -> bool:
+        return self._stop.is_set() or self._part.done_bytes == self._file.size
 
     def _work(self) -> None:
         """Fetches pieces until none is left, it fails for good, or it is told to stop."""
