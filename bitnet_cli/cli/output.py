@@ -80,6 +80,29 @@ class Output:
             )
             self.data("  ".join(cells).rstrip())
 
+    @property
+    def draws(self) -> bool:
+        """True if stderr is a terminal that bars can be drawn on."""
+        return not self.json_mode and _is_terminal(sys.stderr)
+
+    @contextmanager
+    def bars(self, *columns: Any) -> Iterator[RichProgress]:
+        """Several bars on stderr with these columns, which go when the block ends; only where `draws` is true."""
+        from rich.console import Console
+        from rich.progress import Progress
+
+        # Left to itself, rich would send what is printed to stdout meanwhile to this console, too.
+        with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bars:
+            yield bars
+
+    def ask(self, question: str) -> bool:
+        """Yes or no from the person at the terminal; no if there is none."""
+        if self.json_mode or sys.stdin is None or not sys.stdin.isatty() or not _is_terminal(sys.stderr):
+            return False
+        sys.stderr.write(f"{_one_line(question)} [y/N] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
     @contextmanager
     def progress(self, label: str, total: float, unit: str) -> Iterator[Progress]:
         """Progress on stderr: a bar with rate and time left on a terminal, a line every few seconds elsewhere.

@@ -105,7 +105,7 @@ def _falcon3() -> list[Entry]:
             sizes=sizes,
         )
         for size, sizes in _FALCON3.items()
-        for suffix, kind, what in (("", "Instruct", "chat"), ("-base", "Base", "base model"))
+        for suffix, kind, what in (("", "Instruct", "chat"), ("-base", "Base", "base"))
     ]
 
 
@@ -120,7 +120,7 @@ def _falcon_e() -> list[Entry]:
             gguf_file="ggml-model-i2_s.gguf",
         )
         for size in ("1b", "3b")
-        for suffix, kind, what in (("", "Instruct", "chat"), ("-base", "Base", "base model"))
+        for suffix, kind, what in (("", "Instruct", "chat"), ("-base", "Base", "base"))
     ]
 
 
@@ -129,7 +129,7 @@ def _trilm() -> list[Entry]:
         Entry(
             f"trilm-{size.lower()}",
             f"SpectraSuite/TriLM_{size}_Unpacked",
-            f"TriLM {size}, base model",
+            f"TriLM {size}, base",
             _SEE,
             "f16",
         )
@@ -142,7 +142,7 @@ def _bonsai() -> list[Entry]:
         Entry(
             f"bonsai-{size.lower()}",
             f"prism-ml/Ternary-Bonsai-{size}-unpacked",
-            f"Ternary Bonsai {size}, chat",
+            f"Bonsai {size}, chat",
             "Apache-2.0",
             "f16",
             gguf_repo=f"prism-ml/Ternary-Bonsai-{size}-gguf",
@@ -157,17 +157,17 @@ _ENTRIES = [
     Entry(
         "2b",
         "microsoft/bitnet-b1.58-2B-4T",
-        "BitNet b1.58 2B, chat",
+        "BitNet 2B-4T, chat",
         "MIT",
         sizes=_2B,
         gguf_repo="microsoft/bitnet-b1.58-2B-4T-gguf",
         gguf_file="ggml-model-i2_s.gguf",
     ),
-    Entry("2b-bf16", "microsoft/bitnet-b1.58-2B-4T-bf16", "the master weights of 2b", "MIT", "f16", _2B),
+    Entry("2b-bf16", "microsoft/bitnet-b1.58-2B-4T-bf16", "master weights of 2b", "MIT", "f16", _2B),
     Entry(
         "large",
         "1bitLLM/bitnet_b1_58-large",
-        "BitNet b1.58 0.7B, base model",
+        "BitNet 0.7B, base",
         "MIT",
         "f32",
         Sizes(1536, 4096, 24, 16, 16, 96, 32002, True),
@@ -175,7 +175,7 @@ _ENTRIES = [
     Entry(
         "3b",
         "1bitLLM/bitnet_b1_58-3B",
-        "BitNet b1.58 3B, base model",
+        "BitNet 3B, base",
         "MIT",
         "f16",
         Sizes(3200, 8640, 26, 32, 32, 100, 32002, True),
@@ -183,7 +183,7 @@ _ENTRIES = [
     Entry(
         "llama3-8b",
         "HF1BitLLM/Llama3-8B-1.58-100B-tokens",
-        "Llama 3 8B made ternary, base model",
+        "Llama 3 8B, base",
         "Llama 3",
         sizes=Sizes(4096, 14336, 32, 32, 8, 128, 128256, False),
     ),

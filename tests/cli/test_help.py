@@ -16,6 +16,10 @@ COMMANDS = {
     "bitnet_inspect": ["inspect", "--help"],
     "bitnet_perplexity": ["perplexity", "--help"],
     "bitnet_bench": ["bench", "--help"],
+    "bitnet_download": ["download", "--help"],
+    "bitnet_list": ["list", "--help"],
+    "bitnet_rm": ["rm", "--help"],
+    "bitnet_verify_cache": ["verify-cache", "--help"],
 }
 
 

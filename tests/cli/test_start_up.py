@@ -19,6 +19,8 @@ HEAVY = [
     "safetensors",
     "huggingface_hub",
     "asyncio",
+    "filelock",
+    "httpx2",
     "pydantic",
     "_cffi_backend",
     "bitnet_cli.native._bitnet",
@@ -30,6 +32,9 @@ COMMANDS = [
     ["convert", "--help"],
     ["inspect", "--help"],
     ["bench", "--help"],
+    ["download", "--help"],
+    ["list"],
+    ["list", "--remote"],
 ]
 
 PROBE = """

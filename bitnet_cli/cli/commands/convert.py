@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitnet_cli.cli.options import JsonOpt
+from bitnet_cli.cli.model_argument import model_source
+from bitnet_cli.cli.options import JsonOpt, YesOpt
 from bitnet_cli.cli.output import Progress, out
 from bitnet_cli.errors import UsageError, printable
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 def convert(
     src: Annotated[
-        Path, typer.Argument(help="Directory with config.json, *.safetensors and the tokenizer's files.")
+        str,
+        typer.Argument(
+            help="Directory with config.json, *.safetensors and the tokenizer's files; or a short name or ORG/NAME."
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -50,6 +54,7 @@ def convert(
         bool,
         typer.Option("--ternarize", help="Round float weights although config.json does not say BitNet."),
     ] = False,
+    yes: YesOpt = False,
     json: JsonOpt = False,
 ) -> None:
     """Convert a Hugging Face checkpoint to GGUF.
@@ -69,7 +74,8 @@ def convert(
         raise UsageError(
             f"`--outtype {printable(outtype)}` is not supported", hint="the only type so far is `i2_s`"
         )
-    target = output or pipeline.default_output(src)
+    source = model_source(src, yes=yes)
+    target = output or pipeline.default_output(source)
     with ExitStack() as stack:
         bars: list[Progress] = []
 
@@ -79,7 +85,7 @@ def convert(
             bars[0].update(progress.done_bytes, progress.tensor)
 
         report = pipeline.convert(
-            src,
+            source,
             target,
             embed_type=embed_type,
             overwrite=force,

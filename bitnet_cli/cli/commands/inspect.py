@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from bitnet_cli.cli.options import JsonOpt
+from bitnet_cli.cli.model_argument import model_file
+from bitnet_cli.cli.options import JsonOpt, YesOpt
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import FormatError
 
@@ -17,8 +17,11 @@ LONG_READ_BYTES = 1 << 28
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="GGUF file.", show_default=False)],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="GGUF file, short name or ORG/NAME.", show_default=False)
+    ],
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
+    yes: YesOpt = False,
     json: JsonOpt = False,
 ) -> None:
     """Show metadata, tensors, bits per weight and the share of zeros.
@@ -39,6 +42,8 @@ def inspect(
     from bitnet_cli.formats.inspection import inspect_gguf, ternary_bytes
     from bitnet_cli.native import count_codes
 
+    file = model_file(model, yes=yes)
+    assert file is not None
     with GGUFReader(file) as reader:
         total = ternary_bytes(reader)
         progress: AbstractContextManager[Any] = nullcontext()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitnet_cli.cli.options import IsaOpt, JsonOpt, KvTypeOpt, ModelOpt, ThreadsOpt
+from bitnet_cli.cli.model_argument import model_file
+from bitnet_cli.cli.options import IsaOpt, JsonOpt, KvTypeOpt, ModelOpt, ThreadsOpt, YesOpt
 from bitnet_cli.cli.output import Progress, out
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def perplexity(
     threads: ThreadsOpt = None,
     kv_type: KvTypeOpt = None,
     isa: IsaOpt = None,
+    yes: YesOpt = False,
     json: JsonOpt = False,
 ) -> None:
     """Measure how well a model predicts a text.
@@ -53,7 +55,7 @@ def perplexity(
     from bitnet_cli.perplexity import chunks_of, estimates
 
     bitnet = BitNetModel.from_pretrained(
-        model, n_threads=threads, context_length=ctx_size, isa=isa, kv_type=kv_type
+        model_file(model, yes=yes), n_threads=threads, context_length=ctx_size, isa=isa, kv_type=kv_type
     )
     for note in bitnet.notes:
         out.note(f"note: {note}")
