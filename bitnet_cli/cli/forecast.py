@@ -60,8 +60,8 @@ def forecast(hub: Hub, wanted: Wanted, entry: Entry | None) -> Forecast:
     machine = memory()
     return Forecast(
         found.memory_bytes,
-        machine and found.memory_bytes < machine.free,
-        machine and machine.free,
+        found.memory_bytes < machine.free if machine is not None else None,
+        machine.free if machine is not None else None,
         found.tokens_per_s(_bandwidth_gbps()),
     )
 

@@ -19,7 +19,7 @@ Span = tuple[int, int]
 """First byte and the one after the last."""
 
 
-@dataclass
+@dataclass(eq=False)  # A piece is itself, whatever bytes another one stands for.
 class Piece:
     """What one connection is fetching: bytes pos..stop are still to come."""
 
@@ -45,7 +45,7 @@ class PartFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         known = self._known()
         if known is None:
-            self.discard()
+            discard(path)
         self._missing = known if known is not None else _all_of(file)
         self._fd: int | None = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         os.ftruncate(self._fd, file.size)
@@ -93,12 +93,6 @@ class PartFile:
                 view = view[n:]
             return True
 
-    def reset(self) -> None:
-        """Forgets all that has arrived."""
-        with self._lock:
-            self._taken, self._missing = [], _all_of(self._file)
-        self.save()
-
     def save(self) -> None:
         """Writes the note, as a whole or not at all."""
         with self._lock:
@@ -119,10 +113,6 @@ class PartFile:
                     os.fsync(fd)
             finally:
                 os.close(fd)
-
-    def discard(self) -> None:
-        """Removes bytes and note."""
-        discard(self.path)
 
     def _spans(self) -> list[Span]:
         """What is missing, by position; the lock is held, or nobody else is there yet."""

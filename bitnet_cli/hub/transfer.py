@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bitnet_cli.errors import HubError
 from bitnet_cli.hub.digest import digest_of
-from bitnet_cli.hub.part_file import PartFile, Piece
+from bitnet_cli.hub.part_file import PartFile, Piece, discard
 from bitnet_cli.hub.patience import Patience
 from bitnet_cli.hub.remote import Hub, NoRanges
 from bitnet_cli.hub.selection import RemoteFile
@@ -59,15 +59,11 @@ def fetch(source: Source, file: RemoteFile, part_path: Path, watcher: Watcher) -
     """
     found = ""
     for is_last in (False, True):
-        part = PartFile(part_path, file)
-        try:
-            _Workers(source, file, part, watcher).run()
-        finally:
-            part.close()
+        _fill(source, file, part_path, watcher)
         found = digest_of(part_path, is_sha256=file.is_sha256, progress=watcher.checked)
         if found == file.oid:
             return
-        part.discard()
+        discard(part_path)
         if not is_last:
             watcher.told(f"`{file.path}` arrived damaged: fetching it again")
     raise HubError(
@@ -76,36 +72,40 @@ def fetch(source: Source, file: RemoteFile, part_path: Path, watcher: Watcher) -
     )
 
 
+def _fill(source: Source, file: RemoteFile, part_path: Path, watcher: Watcher) -> None:
+    """Fetches what is missing of a part: in pieces, or as a whole from a server that knows no ranges."""
+    for piece_bytes, n_threads in ((PIECE_BYTES, CONNECTIONS), (max(1, file.size), 1)):
+        # A new one each time: threads of the first try may live a little longer, and must find theirs closed.
+        part = PartFile(part_path, file)
+        try:
+            n_pieces = -(-file.size // piece_bytes)
+            _Workers(source, file, part, watcher, piece_bytes).run(min(n_threads, n_pieces))
+            return
+        except NoRanges:
+            discard(part_path)
+        finally:
+            part.close()
+    raise HubError(f"the server sends `{file.path}` in a way that makes no sense", hint="check HF_ENDPOINT")
+
+
 class _Workers:
     """The threads that fetch the pieces of one file."""
 
-    def __init__(self, source: Source, file: RemoteFile, part: PartFile, watcher: Watcher) -> None:
+    def __init__(
+        self, source: Source, file: RemoteFile, part: PartFile, watcher: Watcher, piece_bytes: int
+    ) -> None:
         self._source, self._file, self._part, self._watcher = source, file, part, watcher
+        self._piece_bytes = piece_bytes
         self._stop = threading.Event()
-        self._piece_bytes = PIECE_BYTES
         self._errors: list[Exception] = []
 
-    def run(self) -> None:
+    def run(self, n_threads: int) -> None:
         """Returns when all bytes are here.
 
         Raises:
             HubError, OSError: as `fetch`.
+            NoRanges: the server does not send pieces.
         """
-        try:
-            self._rush(min(CONNECTIONS, -(-self._file.size // self._piece_bytes)))
-        except NoRanges:  # From the beginning, then, and in one go.
-            self._stop, self._errors, self._piece_bytes = threading.Event(), [], self._file.size
-            self._part.reset()
-            try:
-                self._rush(1)
-            except NoRanges:
-                raise HubError(
-                    f"the server sends `{self._file.path}` in a way that makes no sense",
-                    hint="check HF_ENDPOINT",
-                ) from None
-
-    def _rush(self, n_threads: int) -> None:
-        """Fetches what is missing with so many threads."""
         # Daemons: on Ctrl-C nobody waits for one that waits for the network. It can harm nothing: the part is closed.
         threads = [threading.Thread(target=self._work, daemon=True) for _ in range(n_threads)]
         try:

@@ -74,6 +74,8 @@ class FakeHub:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.storage_url = self.url.replace("127.0.0.1", "localhost")
+        """Another host to clients, as the real hub's storage is: no token must get there."""
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def add(self, repo: str, **files: bytes) -> Repo:
@@ -181,13 +183,14 @@ class Handler(BaseHTTPRequestHandler):
         repo = self._repo(name)
         if repo is None:
             return
-        repo.commit()
+        head = repo.commit()
+        commit = head if commit == "main" else commit
         content = repo.commits.get(commit, {}).get(path)
         if content is None:
             self.refuse(404, "EntryNotFound")
         elif len(content) >= LARGE:
             oid = oid_of(content)
-            location = f"{self.hub.url}/storage/{name}/{oid}?signature=x"
+            location = f"{self.hub.storage_url}/storage/{name}/{oid}?signature=x"
             self.answer(
                 302,
                 b"",
@@ -197,7 +200,7 @@ class Handler(BaseHTTPRequestHandler):
                 X_Repo_Commit=commit,
             )
         else:
-            self._content(content)
+            self.send_content(content, ETag=f'"{oid_of(content)}"', X_Repo_Commit=commit)
 
     def _stored(self, path: str) -> bytes:
         name, _, oid = path.rpartition("/")
@@ -211,7 +214,7 @@ class Handler(BaseHTTPRequestHandler):
                 return
         self.send_content(content)
 
-    def send_content(self, content: bytes, cut: int | None = None) -> None:
+    def send_content(self, content: bytes, cut: int | None = None, **headers: str) -> None:
         """The content or the range of it that was asked for; closes the connection after `cut` bytes."""
         found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         start, stop = 0, len(content)
@@ -221,8 +224,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
         else:
             self.send_response(200)
-        self.send_header("Content-Length", str(stop - start))
+        for name, value in {"Content-Length": str(stop - start), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
         self.end_headers()
+        if self.command == "HEAD":
+            return
         body = memoryview(content)[start:stop]
         if cut is not None:
             body = body[:cut]
