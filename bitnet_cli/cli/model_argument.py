@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bitnet_cli.cli.output import Progress, out
 from bitnet_cli.cli.sizes import size_text
-from bitnet_cli.errors import BitnetError, HubError, UsageError, printable
+from bitnet_cli.errors import HubError
 
 if TYPE_CHECKING:
     from bitnet_cli.convert import pipeline
@@ -34,9 +34,13 @@ def model_file(name: str | None, *, yes: bool = False) -> Path | None:
     Raises:
         UsageError, HubError: nobody knows the name, or it is not here and may not or cannot be fetched.
     """
-    if name is None or os.path.exists(name):
-        return None if name is None else Path(name)
-    local = _local(_name(name), "gguf", yes)
+    if name is None:
+        return None
+    if _is_path(name):
+        return Path(name)
+    from bitnet_cli.hub.names import parse
+
+    local = _local(parse(name), "gguf", yes)
     return local.path if local.kind == "gguf" else _converted(local)
 
 
@@ -46,19 +50,19 @@ def model_source(name: str, *, yes: bool = False) -> Path:
     Raises:
         UsageError, HubError: as `model_file`.
     """
-    return Path(name) if os.path.exists(name) else _local(_name(name), "checkpoint", yes).path
-
-
-def _name(text: str) -> ModelName:
+    if _is_path(name):
+        return Path(name)
     from bitnet_cli.hub.names import parse
 
-    looks_like_path = text.startswith((".", "~", os.sep)) or text.count("/") > 2 or "\\" in text
-    if looks_like_path or ("/" not in text and text.lower().endswith(".gguf")):
-        raise BitnetError(f"no such file: {printable(text)}", hint="check the path")
-    try:
-        return parse(text)
-    except UsageError as error:
-        raise UsageError(error.message, hint=error.hint) from None
+    return _local(parse(name), "checkpoint", yes).path
+
+
+def _is_path(text: str) -> bool:
+    """True if a file has this name, or if it can only be meant as one: whoever opens it then says what is wrong."""
+    if os.path.lexists(text):
+        return True
+    beginning = (".", "~", os.sep)
+    return text.startswith(beginning) or "\\" in text or ("/" not in text and text.lower().endswith(".gguf"))
 
 
 def _local(name: ModelName, need: Need, yes: bool) -> Local:

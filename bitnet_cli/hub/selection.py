@@ -12,7 +12,7 @@ from bitnet_cli.errors import HubError, UsageError, printable
 
 ALLOWED = (".safetensors", ".gguf", ".json", ".model", ".txt", ".jinja", ".md")
 """Endings of files that hold data and nothing that a program could be told to run."""
-_LICENCE = re.compile(r"(licen[cs]e|notice)([._-][\w.-]*)?", re.IGNORECASE)
+_LICENCE = re.compile(r"(licen[cs]e|notice)([_-][\w-]*)?", re.IGNORECASE)
 _SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 PREFERRED = ("i2_s", "tq2_0", "tq1_0", "q2_0", "iq2_bn", "tl2", "tl1", "q6_k", "f16", "bf16", "f32")

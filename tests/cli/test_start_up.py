@@ -33,7 +33,7 @@ COMMANDS = [
     ["inspect", "--help"],
     ["bench", "--help"],
     ["download", "--help"],
-    ["list"],
+    ["list", "--json"],
     ["list", "--remote"],
 ]
 
@@ -50,7 +50,7 @@ def test_help_imports_nothing_heavy(args: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROBE.format(heavy=HEAVY), *args], capture_output=True, text=True, check=True
     )
-    code, imported = json.loads(done.stderr)
+    code, imported = json.loads(done.stderr.splitlines()[-1])
     assert code == 0
     assert imported == []
     assert done.stdout
