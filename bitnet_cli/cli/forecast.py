@@ -25,22 +25,18 @@ class Forecast:
     free_bytes: int | None = None
     tokens_per_s: float | None = None
 
-    def sentence(self) -> str | None:
-        """For people; None if nothing is known."""
+    def sentences(self) -> list[str]:
+        """For people; none if nothing is known."""
         if self.memory_bytes is None:
-            return None
+            return []
         text = f"needs about {size_text(self.memory_bytes)} of memory"
         if self.fits is not None and self.free_bytes is not None:
-            text += ", which fits" if self.fits else ", MORE THAN IS FREE"
+            text += ", which fits" if self.fits else ", more than is free"
             text += f" ({size_text(self.free_bytes)} free)"
-        if self.tokens_per_s is not None:
-            rate = self.tokens_per_s
-            text += (
-                f"; about {rate:.0f} tokens a second here"
-                if rate >= 2
-                else f"; about {rate:.1f} tokens a second here"
-            )
-        return text
+        if self.tokens_per_s is None:
+            return [text]
+        rate = f"{self.tokens_per_s:.0f}" if self.tokens_per_s >= 2 else f"{self.tokens_per_s:.1f}"
+        return [text, f"will generate about {rate} tokens a second here"]
 
     def to_json(self) -> dict[str, Any]:
         return {

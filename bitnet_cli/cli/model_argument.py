@@ -93,8 +93,7 @@ def _downloaded(name: ModelName, need: Need, yes: bool) -> Local:
     plan = plan_download(wanted.listing, wanted.files)
     if plan.missing_bytes >= ASK_BYTES and not yes:
         out.note(f"{name.text} is not on this machine: {size_text(plan.missing_bytes)} to download")
-        sentence = None if out.json_mode else forecast(hub, wanted, name.entry).sentence()
-        if sentence:
+        for sentence in [] if out.json_mode else forecast(hub, wanted, name.entry).sentences():
             out.note(sentence)
         if not out.ask("Download it now?"):
             raise HubError(

@@ -88,11 +88,7 @@ class Output:
     @contextmanager
     def bars(self, *columns: Any) -> Iterator[RichProgress]:
         """Several bars on stderr with these columns, which go when the block ends; only where `draws` is true."""
-        from rich.console import Console
-        from rich.progress import Progress
-
-        # Left to itself, rich would send what is printed to stdout meanwhile to this console, too.
-        with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bars:
+        with _bars(*columns) as bars:
             yield bars
 
     def ask(self, question: str) -> bool:
@@ -156,12 +152,10 @@ class _Lines:
 
 
 def _bar(unit: str) -> RichProgress:
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
         MofNCompleteColumn,
-        Progress,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
@@ -171,8 +165,23 @@ def _bar(unit: str) -> RichProgress:
         [DownloadColumn(), TransferSpeedColumn()] if unit == "B" else [MofNCompleteColumn(), TextColumn(unit)]
     )
     columns = [TextColumn("{task.description}"), BarColumn(bar_width=None), *amount, TimeRemainingColumn()]
+    return _bars(*columns)
+
+
+def _bars(*columns: Any) -> RichProgress:
+    from rich.console import Console, ConsoleDimensions
+    from rich.progress import Progress
+
+    class Narrower(Console):
+        """Leaves room at the end of a line for the `^C` that a terminal shows; it would begin a new line otherwise."""
+
+        @property  # type: ignore[misc] - the setter of the base is for tests of rich
+        def size(self) -> ConsoleDimensions:
+            width, height = super().size
+            return ConsoleDimensions(max(1, width - 3), height)
+
     # Left to itself, rich would send what is printed to stdout meanwhile to this console, too.
-    return Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+    return Progress(*columns, console=Narrower(stderr=True), transient=True, redirect_stdout=False)
 
 
 def _talk(line: str) -> None:

@@ -42,7 +42,7 @@ def test_a_file_its_path_and_the_way_back(hub: FakeHub, bitnet: Bitnet) -> None:
     assert "about 1.69 GB of memory" in ran.err and "tokens a second here" in ran.err
     assert "ggml-model-i2_s.gguf: 200 kB arrived and checked; total 100 %" in ran.err
     again = bitnet("download", "2b")
-    assert again.out == ran.out and "all of it is here already" in again.err
+    assert again.out == ran.out and "all here already" in again.err
     listed = bitnet("list")
     assert GGUF_OF_2B in listed.out and "200 kB" in listed.out and "main" in listed.out
     assert bitnet("verify-cache").code == 0

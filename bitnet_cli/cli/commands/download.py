@@ -128,10 +128,15 @@ def _wanted(hub: Hub, name: ModelName, files: list[str], include: list[str], exc
 
 def _announce(plan: Plan, prospect: Forecast | None, *, list_files: bool) -> None:
     n, total, missing = len(plan.items), plan.total_bytes, plan.missing_bytes
-    files = f"{n} file{'s' if n > 1 else ''}"
-    state = f"{size_text(missing)} to download" if missing else "all of it is here already"
-    out.note(f"{plan.listing.repo} at {plan.listing.commit[:7]}: {files}, {size_text(total)}; {state}")
-    if prospect is not None and (sentence := prospect.sentence()):
+    if missing == total:
+        state = f"{size_text(total)} to download"
+    else:
+        state = f"{size_text(total)}, " + (
+            f"{size_text(missing)} still to come" if missing else "all here already"
+        )
+    out.note(f"{plan.listing.repo} at {plan.listing.commit[:7]}")
+    out.note(f"{n} file{'s' if n > 1 else ''}, {state}")
+    for sentence in prospect.sentences() if prospect is not None else []:
         out.note(sentence)
     if list_files and not out.json_mode:
         rows = [
