@@ -175,10 +175,11 @@ def _bars(*columns: Any) -> RichProgress:
     class Narrower(Console):
         """Leaves room at the end of a line for the `^C` that a terminal shows; it would begin a new line otherwise."""
 
-        @property  # type: ignore[misc] - the setter of the base is for tests of rich
-        def size(self) -> ConsoleDimensions:
-            width, height = super().size
+        def _narrower(self) -> ConsoleDimensions:
+            width, height = Console.size.fget(self)  # type: ignore[attr-defined]
             return ConsoleDimensions(max(1, width - 3), height)
+
+        size = property(_narrower)  # type: ignore[assignment]
 
     # Left to itself, rich would send what is printed to stdout meanwhile to this console, too.
     return Progress(*columns, console=Narrower(stderr=True), transient=True, redirect_stdout=False)

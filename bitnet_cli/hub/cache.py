@@ -91,6 +91,10 @@ class RepoCache:
         path = self.snapshot_folder(commit) / file.path
         return path if _size(path) == file.size else None
 
+    def has_blob(self, file: RemoteFile) -> bool:
+        """True if the content of a file is here, under whatever name."""
+        return _size(self.blobs / file.oid) == file.size
+
     def snapshots(self) -> list[Snapshot]:
         """All commits that are here."""
         refs: dict[str, list[str]] = {}

@@ -30,7 +30,12 @@ def converted_path(repo: str, commit: str, kind: str) -> Path:
     Args:
         kind: how it was made, such as `i2_s-f16`.
     """
-    return folders.converted_cache() / repo.replace("/", "--") / f"{commit}-{kind}.gguf"
+    return converted_folder(repo) / f"{commit}-{kind}.gguf"
+
+
+def converted_folder(repo: str) -> Path:
+    """Where all that was made from a repository is."""
+    return folders.converted_cache() / repo.replace("/", "--")
 
 
 def record(path: Path) -> None:

@@ -56,6 +56,12 @@ class Target(Protocol):
     def find(self, file: RemoteFile) -> Path | None:
         """The file, if it is here and right as far as a look can tell."""
 
+    def adopt(self, file: RemoteFile) -> Path | None:
+        """The file, if it need not be fetched; the lock is held."""
+
+    def missing_bytes(self, file: RemoteFile) -> int:
+        """How much of a file that is not found is still to come."""
+
     def part(self, file: RemoteFile) -> Path:
         """Where it grows."""
 
@@ -77,11 +83,16 @@ class CacheTarget:
         self.folder = cache.snapshot_folder(commit)
 
     def find(self, file: RemoteFile) -> Path | None:
-        found = self._cache.find(self._commit, file)
-        blob = self._cache.blobs / file.oid
-        if found is None and blob.exists() and blob.stat().st_size == file.size:
-            found = self._cache.link(self._commit, file)  # It came with another commit, or another tool.
+        return self._cache.find(self._commit, file)
+
+    def adopt(self, file: RemoteFile) -> Path | None:
+        found = self.find(file)
+        if found is None and self._cache.has_blob(file):  # It came with another commit, or another tool.
+            found = self._cache.link(self._commit, file)
         return found
+
+    def missing_bytes(self, file: RemoteFile) -> int:
+        return 0 if self._cache.has_blob(file) else missing_bytes(self.part(file), file)
 
     def part(self, file: RemoteFile) -> Path:
         return self._cache.blobs / f"{file.oid}.part"
@@ -118,6 +129,12 @@ class FolderTarget:
         if digest_of(path, is_sha256=file.is_sha256) != file.oid:
             return None
         return self._noted(file)
+
+    def adopt(self, file: RemoteFile) -> Path | None:
+        return self.find(file)
+
+    def missing_bytes(self, file: RemoteFile) -> int:
+        return missing_bytes(self.part(file), file)
 
     def part(self, file: RemoteFile) -> Path:
         return self._notes / f"{file.path}.part"
@@ -197,7 +214,7 @@ def plan_download(listing: Listing, files: Sequence[RemoteFile], local_dir: Path
     plan = Plan(listing, target)
     for file in sorted(files, key=lambda file: (file.size, file.path)):  # Settings first, weights last.
         found = target.find(file)
-        missing = 0 if found is not None else missing_bytes(target.part(file), file)
+        missing = 0 if found is not None else target.missing_bytes(file)
         plan.items.append(Item(file, found, missing))
     return plan
 
@@ -228,7 +245,7 @@ def download(hub: Hub, plan: Plan, observer: Observer) -> list[Path]:
 def _download_one(hub: Hub, plan: Plan, file: RemoteFile, observer: Observer) -> Path:
     target = plan.target
     with _held(target.lock(file), file, observer):
-        found = target.find(file)  # Somebody else may have fetched it while this process waited.
+        found = target.adopt(file)  # Somebody else may have fetched it while this process waited.
         if found is not None:
             return found
         for part in target.stale_parts(file):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bitnet_cli.errors import HubError
 from bitnet_cli.hub.cache import RepoCache, Snapshot
-from bitnet_cli.hub.converted import converted_models, note_path
+from bitnet_cli.hub.converted import converted_folder, converted_models, note_path
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ def remove(removal: Removal) -> None:
             shutil.rmtree(snapshot.folder, ignore_errors=False)
         for path in removal.contents:
             path.unlink(missing_ok=True)
-            if path.parent.parent != cache.folder and not any(path.parent.iterdir()):
-                path.parent.rmdir()  # The folder of converted files.
-        if removal.whole and cache.folder.exists():
-            shutil.rmtree(cache.folder)
+        if removal.whole:
+            shutil.rmtree(converted_folder(cache.repo), ignore_errors=True)  # It holds only locks by now.
+            if cache.folder.exists():
+                shutil.rmtree(cache.folder)
 
 
 @contextmanager

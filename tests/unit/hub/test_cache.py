@@ -136,6 +136,18 @@ def test_removal_takes_parts_and_converted_files_along(hub: FakeHub) -> None:
     assert cached_repos() == [] and converted.converted_models() == [] and not made.parent.exists()
 
 
+def test_removal_without_links(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_DISABLE_SYMLINKS", "1")
+    repo = hub.add(REPO, model__safetensors=noise(50_000))
+    repo.files["sub/config.json"] = b"{}"
+    get()
+    assert {verify(check).state for check in checks()} == {"unknown"}
+    removal = plan_removal(REPO, None)
+    assert removal is not None and removal.size_bytes == 50_002
+    remove(removal)
+    assert cached_repos() == []
+
+
 def test_what_is_being_downloaded_is_not_removed(hub: FakeHub) -> None:
     import filelock
 

@@ -218,6 +218,8 @@ def test_a_new_commit_shares_what_did_not_change(hub: FakeHub) -> None:
     get()
     repo.files["config.json"] = b'{"new": 1}'
     hub.log = []
+    _, plan = planned()
+    assert plan.missing_bytes == 10 and not plan.target.folder.exists(), "a plan changes nothing"
     get()
     assert hub.contents_asked() == []
     snapshots = RepoCache(REPO).snapshots()
