@@ -179,7 +179,7 @@ def _bars(*columns: Any) -> RichProgress:
             width, height = Console.size.fget(self)  # type: ignore[attr-defined]
             return ConsoleDimensions(max(1, width - 3), height)
 
-        size = property(_narrower)  # type: ignore[assignment]
+        size = property(_narrower)
 
     # Left to itself, rich would send what is printed to stdout meanwhile to this console, too.
     return Progress(*columns, console=Narrower(stderr=True), transient=True, redirect_stdout=False)

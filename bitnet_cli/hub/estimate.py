@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bitnet_cli.hub.catalogue import Sizes
-from bitnet_cli.hub.resolve import Wanted
+
+if TYPE_CHECKING:
+    from bitnet_cli.hub.resolve import Wanted
 
 CONTEXT = 4096
 """Positions of a context as commands take it if nobody says otherwise."""

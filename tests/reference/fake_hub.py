@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -22,6 +23,7 @@ LARGE = 10_000
 """Files from this size on are stored apart, named by sha256, as with Git LFS."""
 
 
+@lru_cache(maxsize=256)
 def oid_of(content: bytes) -> str:
     """What the hub names a content by."""
     if len(content) >= LARGE:
