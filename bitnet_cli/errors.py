@@ -7,6 +7,7 @@
     ├── FormatError             a file is not what it claims to be: path, tensor, offset
     ├── UnsupportedError        valid, but not something this version can do
     ├── RepresentationError     the target format cannot hold these values
+    ├── HubError                the hub refused, is out of reach, or sent something else than it promised
     └── NativeError             the C library refused: status
 
 Messages are one sentence without a final period, literals in backticks. ``hint`` says what to do next. Apart from
@@ -72,6 +73,23 @@ class UnsupportedError(BitnetError):
 
 class RepresentationError(BitnetError):
     """The target format cannot hold these values exactly."""
+
+
+class HubError(BitnetError):
+    """The hub refused a request, could not be reached, or sent something else than it promised.
+
+    Args:
+        message: what happened, with the repository or file concerned.
+        passing: True if the same request may succeed a little later.
+        wait_s: how long the hub asks to wait before the next request, if it said so.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, passing: bool = False, wait_s: float | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.passing = passing
+        self.wait_s = wait_s
 
 
 class NativeError(BitnetError):

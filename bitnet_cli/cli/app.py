@@ -11,11 +11,15 @@ import typer
 from bitnet_cli import __version__
 from bitnet_cli.cli.commands.bench import bench
 from bitnet_cli.cli.commands.convert import convert
+from bitnet_cli.cli.commands.download import download
 from bitnet_cli.cli.commands.embed import embed
 from bitnet_cli.cli.commands.inspect import inspect
+from bitnet_cli.cli.commands.list import list_models
 from bitnet_cli.cli.commands.perplexity import perplexity
+from bitnet_cli.cli.commands.rm import rm
 from bitnet_cli.cli.commands.run import run
 from bitnet_cli.cli.commands.verify import verify
+from bitnet_cli.cli.commands.verify_cache import verify_cache
 from bitnet_cli.cli.explain import explain
 from bitnet_cli.cli.output import out
 from bitnet_cli.cli.termination import Terminated, sigterm_raises
@@ -39,6 +43,10 @@ app.command()(verify)
 app.command()(bench)
 app.command()(perplexity)
 app.command()(embed)
+app.command()(download)
+app.command(name="list")(list_models)
+app.command()(rm)
+app.command()(verify_cache)
 
 
 def _version(value: bool) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bitnet_cli.cli.model_argument import model_file
 from bitnet_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,9 +52,14 @@ def refuse_beside_kernels(given: Mapping[str, object]) -> None:
 
 
 def subject_of(
-    model: Path | None, shape: str | None, embed_type: str | None, ffn_zeros: float | None, save: Path | None
+    model: str | None,
+    shape: str | None,
+    embed_type: str | None,
+    ffn_zeros: float | None,
+    save: Path | None,
+    yes: bool = False,
 ) -> Subject:
-    """The model that `-m`, or `--shape` and what belongs to it, ask for.
+    """The model that `-m`, or `--shape` and what belongs to it, ask for; downloaded without asking for `yes`.
 
     Raises:
         UsageError: they contradict each other or cannot be met.
@@ -71,4 +77,4 @@ def subject_of(
             raise UsageError(f"`{name}` is for random models", hint="such as `--shape bitnet-2b-4t`")
     from bitnet_cli.library import BUILTIN_MODEL
 
-    return Subject(model if model is not None else BUILTIN_MODEL)
+    return Subject(model_file(model, yes=yes) or BUILTIN_MODEL)

@@ -12,6 +12,7 @@ from bitnet_cli.cli.termination import Terminated
 from bitnet_cli.errors import (
     BitnetError,
     FormatError,
+    HubError,
     NativeError,
     RepresentationError,
     UnsupportedError,
@@ -28,6 +29,7 @@ _HINTS: tuple[tuple[type[BitnetError], str], ...] = (
         "the file is damaged or not of this kind: fetch it again, or make it again with `bitnet convert`",
     ),
     (UnsupportedError, "the README lists the models that this version runs"),
+    (HubError, "try again later; what has arrived is kept, and `bitnet list` shows what is here already"),
     (RepresentationError, "choose another type for these tensors"),
     (NativeError, "close other programs or choose a shorter context (`-c`); if it stays, it is a defect"),
     (BitnetError, "check the path, its permissions and its disk"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,9 +18,15 @@ JsonOpt = Annotated[
     bool, typer.Option("--json", help="Print one JSON value to stdout.", callback=_set_json, is_eager=True)
 ]
 ModelOpt = Annotated[
-    Path | None,
-    typer.Option("-m", "--model", metavar="FILE", help="GGUF file. Default: the small built-in story model."),
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="MODEL",
+        help="GGUF file, short name (`bitnet list --remote`) or ORG/NAME. Default: the small built-in story model.",
+    ),
 ]
+YesOpt = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 ThreadsOpt = Annotated[
     int | None,
     typer.Option(

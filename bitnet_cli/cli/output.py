@@ -80,6 +80,25 @@ class Output:
             )
             self.data("  ".join(cells).rstrip())
 
+    @property
+    def draws(self) -> bool:
+        """True if stderr is a terminal that bars can be drawn on."""
+        return not self.json_mode and _is_terminal(sys.stderr)
+
+    @contextmanager
+    def bars(self, *columns: Any) -> Iterator[RichProgress]:
+        """Several bars on stderr with these columns, which go when the block ends; only where `draws` is true."""
+        with _bars(*columns) as bars:
+            yield bars
+
+    def ask(self, question: str) -> bool:
+        """Yes or no from the person at the terminal; no if there is none."""
+        if self.json_mode or sys.stdin is None or not sys.stdin.isatty() or not _is_terminal(sys.stderr):
+            return False
+        sys.stderr.write(f"{_one_line(question)} [y/N] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
     @contextmanager
     def progress(self, label: str, total: float, unit: str) -> Iterator[Progress]:
         """Progress on stderr: a bar with rate and time left on a terminal, a line every few seconds elsewhere.
@@ -133,12 +152,10 @@ class _Lines:
 
 
 def _bar(unit: str) -> RichProgress:
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
         MofNCompleteColumn,
-        Progress,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
@@ -148,8 +165,24 @@ def _bar(unit: str) -> RichProgress:
         [DownloadColumn(), TransferSpeedColumn()] if unit == "B" else [MofNCompleteColumn(), TextColumn(unit)]
     )
     columns = [TextColumn("{task.description}"), BarColumn(bar_width=None), *amount, TimeRemainingColumn()]
+    return _bars(*columns)
+
+
+def _bars(*columns: Any) -> RichProgress:
+    from rich.console import Console, ConsoleDimensions
+    from rich.progress import Progress
+
+    class Narrower(Console):
+        """Leaves room at the end of a line for the `^C` that a terminal shows; it would begin a new line otherwise."""
+
+        def _narrower(self) -> ConsoleDimensions:
+            width, height = Console.size.fget(self)  # type: ignore[attr-defined]
+            return ConsoleDimensions(max(1, width - 3), height)
+
+        size = property(_narrower)
+
     # Left to itself, rich would send what is printed to stdout meanwhile to this console, too.
-    return Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+    return Progress(*columns, console=Narrower(stderr=True), transient=True, redirect_stdout=False)
 
 
 def _talk(line: str) -> None:

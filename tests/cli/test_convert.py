@@ -97,7 +97,7 @@ def test_refused(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("src", ["missing", "loop", "file"])
+@pytest.mark.parametrize("src", ["./missing", "loop", "file"])
 def test_source_that_is_no_model(
     bitnet: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, src: str
 ) -> None:

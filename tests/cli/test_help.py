@@ -17,6 +17,10 @@ COMMANDS = {
     "bitnet_perplexity": ["perplexity", "--help"],
     "bitnet_embed": ["embed", "--help"],
     "bitnet_bench": ["bench", "--help"],
+    "bitnet_download": ["download", "--help"],
+    "bitnet_list": ["list", "--help"],
+    "bitnet_rm": ["rm", "--help"],
+    "bitnet_verify_cache": ["verify-cache", "--help"],
 }
 
 

@@ -131,7 +131,7 @@ def test_chat_template_is_used_unless_raw(bitnet: Callable, chat_gguf: Path) -> 
 def test_the_built_in_model_says_so(bitnet: Callable) -> None:
     ran = bitnet("run", "Once upon a time", "-n", "8", "--temp", "0")
     assert ran.code == 0 and ran.out.strip()
-    assert ran.err.count("built-in") == 1 and "bitnet convert" in ran.err
+    assert ran.err.count("built-in") == 1 and "`-m 2b`" in ran.err
 
 
 ERRORS = {

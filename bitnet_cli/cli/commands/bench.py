@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bitnet_cli.cli.bench_arguments import counts, percent, refuse_beside_kernels, subject_of
-from bitnet_cli.cli.options import IsaOpt, KernelOpt, KvTypeOpt, ModelOpt
+from bitnet_cli.cli.options import IsaOpt, KernelOpt, KvTypeOpt, ModelOpt, YesOpt
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import UsageError
 
@@ -94,6 +94,7 @@ def bench(
         str | None,
         typer.Option("--max-regression", metavar="PERCENT", help="How much slower is too slow. Default: 5%."),
     ] = None,
+    yes: YesOpt = False,
 ) -> None:
     """Measure tokens per second, for prompts and one by one.
 
@@ -125,7 +126,7 @@ def bench(
         )  # fmt: skip
         _time_kernels(output, isa)
         return
-    subject = subject_of(model, shape, embed_type, ffn_zeros, save)
+    subject = subject_of(model, shape, embed_type, ffn_zeros, save, yes)
     tests = cross(counts("-p", n_prompt, 0), counts("-n", n_gen, 0), counts("-d", n_depth, 0))
     n_threads = counts("-t", threads, 1, 256) if threads is not None else (min(physical_cores(), 256),)
     engine = EngineOptions(kernel or "auto", skip_zeros=not dense)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt
+from bitnet_cli.cli.model_argument import model_source
+from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt, YesOpt
 from bitnet_cli.cli.output import Progress, out
 
 if TYPE_CHECKING:
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 
 def convert(
     src: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="Directory with config.json, *.safetensors and the tokenizer's files; or a GGUF file.",
+            help="Directory with config.json, *.safetensors and the tokenizer's files; or a GGUF file; or a short "
+            "name or ORG/NAME.",
             show_default=False,
         ),
     ],
@@ -64,6 +66,7 @@ def convert(
     ] = False,
     i2s_layout: I2sLayoutOpt = None,
     tiling: TilingOpt = None,
+    yes: YesOpt = False,
     json: JsonOpt = False,
 ) -> None:
     """Convert a Hugging Face checkpoint, or another GGUF file, to GGUF.
@@ -85,7 +88,8 @@ def convert(
     from bitnet_cli.formats.codecs import ternary_codec_for
     from bitnet_cli.formats.codecs.tiling import GivenTilings
 
-    target = output or pipeline.default_output(src, outtype)
+    source = model_source(src, yes=yes)
+    target = output or pipeline.default_output(source, outtype)
     with ExitStack() as stack:
         bars: list[Progress] = []
 
@@ -95,7 +99,7 @@ def convert(
             bars[0].update(progress.done_bytes, progress.tensor)
 
         report = pipeline.convert(
-            src,
+            source,
             target,
             outtype=outtype,
             embed_type=embed_type,

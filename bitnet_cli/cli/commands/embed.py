@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitnet_cli.cli.options import ContextOpt, IsaOpt, JsonOpt, KernelOpt, ThreadsOpt
+from bitnet_cli.cli.model_argument import model_file
+from bitnet_cli.cli.options import ContextOpt, IsaOpt, JsonOpt, KernelOpt, ThreadsOpt, YesOpt
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import UsageError
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 def embed(
     model: Annotated[
-        Path, typer.Option("-m", "--model", metavar="FILE", help="GGUF file of an embedding model.")
+        str,
+        typer.Option(
+            "-m", "--model", metavar="MODEL", help="GGUF file, short name or ORG/NAME of an embedding model."
+        ),
     ],
     texts: Annotated[
         list[str] | None, typer.Argument(metavar="TEXT...", help="Texts. Default: lines of standard input.")
@@ -33,6 +37,7 @@ def embed(
     ctx_size: ContextOpt = None,
     isa: IsaOpt = None,
     kernel: KernelOpt = None,
+    yes: YesOpt = False,
     json: JsonOpt = False,
 ) -> None:
     """Turn texts into vectors.
@@ -50,7 +55,7 @@ def embed(
     from bitnet_cli.library import BitNetModel
 
     bitnet = BitNetModel.from_pretrained(
-        model, n_threads=threads, context_length=ctx_size, isa=isa, kernel=kernel
+        model_file(model, yes=yes), n_threads=threads, context_length=ctx_size, isa=isa, kernel=kernel
     )
     for note in bitnet.notes:
         out.note(f"note: {note}")

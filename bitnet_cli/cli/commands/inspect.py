@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt
+from bitnet_cli.cli.model_argument import model_file
+from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt, YesOpt
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import FormatError
 
@@ -21,7 +22,9 @@ LONG_READ_BYTES = 1 << 28
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="GGUF file.", show_default=False)],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="GGUF file, short name or ORG/NAME.", show_default=False)
+    ],
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
     diff: Annotated[
         Path | None,
@@ -34,6 +37,7 @@ def inspect(
     ] = None,
     i2s_layout: I2sLayoutOpt = None,
     tiling: TilingOpt = None,
+    yes: YesOpt = False,
     json: JsonOpt = False,
 ) -> None:
     """Show metadata, tensors, bits per weight, scales and the share of zeros.
@@ -59,6 +63,8 @@ def inspect(
     from bitnet_cli.formats.inspection import inspect_gguf, ternary_bytes
     from bitnet_cli.native import count_codes
 
+    file = model_file(model, yes=yes)
+    assert file is not None
     codec_for = partial(
         ternary_codec_for, i2s_layout=i2s_layout or "x86", tilings=GivenTilings.parse(tiling or ())
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bitnet_cli.cli.model_argument import model_file
 from bitnet_cli.cli.options import (
     I2sLayoutOpt,
     IsaOpt,
@@ -21,6 +22,7 @@ from bitnet_cli.cli.options import (
     ModelOpt,
     ThreadsOpt,
     TilingOpt,
+    YesOpt,
 )
 from bitnet_cli.cli.output import Progress, out
 
@@ -47,6 +49,7 @@ def perplexity(
     tiling: TilingOpt = None,
     isa: IsaOpt = None,
     kernel: KernelOpt = None,
+    yes: YesOpt = False,
     json: JsonOpt = False,
 ) -> None:
     """Measure how well a model predicts a text.
@@ -65,7 +68,7 @@ def perplexity(
     from bitnet_cli.perplexity import chunks_of, estimates
 
     bitnet = BitNetModel.from_pretrained(
-        model,
+        model_file(model, yes=yes),
         n_threads=threads,
         context_length=ctx_size,
         isa=isa,

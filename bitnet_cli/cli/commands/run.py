@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bitnet_cli.cli.model_argument import model_file
 from bitnet_cli.cli.options import (
     ContextOpt,
     I2sLayoutOpt,
@@ -19,6 +20,7 @@ from bitnet_cli.cli.options import (
     ModelOpt,
     ThreadsOpt,
     TilingOpt,
+    YesOpt,
 )
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import UsageError
@@ -128,6 +130,7 @@ def run(
     tiling: TilingOpt = None,
     isa: IsaOpt = None,
     kernel: KernelOpt = None,
+    yes: YesOpt = False,
     json: JsonOpt = False,
 ) -> None:
     """Continue a prompt.
@@ -148,11 +151,11 @@ def run(
 
     if model is None:
         out.note(
-            "no model given: using the small built-in story model; for a real one, "
-            "`hf download microsoft/bitnet-b1.58-2B-4T --local-dir 2b && bitnet convert 2b -o 2b.gguf`, then `-m 2b.gguf`"
+            "no model given: using the small built-in story model; `-m 2b` is a real one, "
+            "and `bitnet list --remote` shows others"
         )
     bitnet = BitNetModel.from_pretrained(
-        model,
+        model_file(model, yes=yes),
         n_threads=threads,
         context_length=ctx_size,
         isa=isa,

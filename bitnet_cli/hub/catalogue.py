@@ -1,0 +1,213 @@
+"""Ternary models that people have, as data: short names, repositories, licences and sizes.
+
+Sizes are worked out from the shape of a model, never copied from anywhere: where the shape is not known for sure, the
+size stays unknown until the hub is asked. `tested` says what was tried: the project's tests run tiny random models of
+each format; none of the published weights were run by them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Encoding = Literal["packed", "f16", "f32"]
+_PACKED_PER_BYTE = 4
+_ENCODED_BYTES = {"packed": 1 / _PACKED_PER_BYTE, "f16": 2.0, "f32": 4.0}
+"""Bytes of a ternary weight in a checkpoint; bf16 is as long as f16."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of a transformer, as far as memory depends on them."""
+
+    dim: int
+    ffn_dim: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    vocab_size: int
+    tied: bool
+    """The embedding serves as the head too."""
+
+    @property
+    def ternary_weights(self) -> int:
+        """Weights of all matrices in all layers."""
+        attention = self.dim * self.head_dim * (2 * self.n_heads + 2 * self.n_kv_heads)
+        return self.n_layers * (attention + 3 * self.dim * self.ffn_dim)
+
+    @property
+    def embedding_weights(self) -> int:
+        """Weights of one matrix between tokens and hidden states."""
+        return self.vocab_size * self.dim
+
+    def kv_bytes(self, n_positions: int) -> int:
+        """Keys and values of so many positions, in f16."""
+        return 4 * self.n_layers * self.n_kv_heads * self.head_dim * n_positions
+
+    def checkpoint_bytes(self, encoding: Encoding) -> int:
+        """About the size of a checkpoint on disk; embeddings are f32 where all is, else two bytes a weight."""
+        dense = self.embedding_weights * (1 if self.tied else 2) * (4 if encoding == "f32" else 2)
+        return int(self.ternary_weights * _ENCODED_BYTES[encoding]) + dense
+
+    @property
+    def gguf_bytes(self) -> int:
+        """About the size of a GGUF file with two bits a weight and f16 embeddings."""
+        return self.checkpoint_bytes("packed")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of the catalogue."""
+
+    name: str
+    repo: str
+    """The repository with the checkpoint."""
+    about: str
+    licence: str
+    encoding: Encoding = "packed"
+    """How the checkpoint holds its ternary weights."""
+    sizes: Sizes | None = None
+    gguf_repo: str | None = None
+    """A repository with a GGUF file that needs no conversion, if there is one."""
+    gguf_file: str | None = None
+    """The recommended file in it."""
+    tested: Literal["format", "no"] = "format"
+    """`format`: tiny models of this format are tested; `no`: not even that."""
+
+    @property
+    def download_bytes(self) -> int | None:
+        """About how much `bitnet download` fetches; None if unknown."""
+        if self.sizes is None:
+            return None
+        return self.sizes.gguf_bytes if self.gguf_repo else self.sizes.checkpoint_bytes(self.encoding)
+
+
+_FALCON = "Falcon LLM"
+_SEE = "see its page"
+_2B = Sizes(2560, 6912, 30, 20, 5, 128, 128256, True)
+_FALCON3 = {
+    "1b": Sizes(2048, 8192, 18, 8, 4, 256, 131072, False),
+    "3b": Sizes(3072, 9216, 22, 12, 4, 256, 131072, False),
+    "7b": Sizes(3072, 23040, 28, 12, 4, 256, 131072, False),
+    "10b": Sizes(3072, 23040, 40, 12, 4, 256, 131072, False),
+}
+
+
+def _falcon3() -> list[Entry]:
+    """Falcon3 in four sizes: `falcon3-1b` follows instructions, `falcon3-1b-base` continues text."""
+    return [
+        Entry(
+            f"falcon3-{size}{suffix}",
+            f"tiiuae/Falcon3-{size.upper()}-{kind}-1.58bit",
+            f"Falcon3 {size.upper()}, {what}",
+            _FALCON,
+            sizes=sizes,
+        )
+        for size, sizes in _FALCON3.items()
+        for suffix, kind, what in (("", "Instruct", "chat"), ("-base", "Base", "base"))
+    ]
+
+
+def _falcon_e() -> list[Entry]:
+    return [
+        Entry(
+            f"falcon-e-{size}{suffix}",
+            f"tiiuae/Falcon-E-{size.upper()}-{kind}",
+            f"Falcon-E {size.upper()}, {what}",
+            _FALCON,
+            gguf_repo=f"tiiuae/Falcon-E-{size.upper()}-{kind}-GGUF",
+            gguf_file="ggml-model-i2_s.gguf",
+        )
+        for size in ("1b", "3b")
+        for suffix, kind, what in (("", "Instruct", "chat"), ("-base", "Base", "base"))
+    ]
+
+
+def _trilm() -> list[Entry]:
+    return [
+        Entry(
+            f"trilm-{size.lower()}",
+            f"SpectraSuite/TriLM_{size}_Unpacked",
+            f"TriLM {size}, base",
+            _SEE,
+            "f16",
+        )
+        for size in ("99M", "190M", "390M", "560M", "830M", "1.1B", "1.5B", "2.4B", "3.9B")
+    ]
+
+
+def _bonsai() -> list[Entry]:
+    return [
+        Entry(
+            f"bonsai-{size.lower()}",
+            f"prism-ml/Ternary-Bonsai-{size}-unpacked",
+            f"Bonsai {size}, chat",
+            "Apache-2.0",
+            "f16",
+            gguf_repo=f"prism-ml/Ternary-Bonsai-{size}-gguf",
+            gguf_file=f"Ternary-Bonsai-{size}-Q2_0.gguf",
+            tested="no",
+        )
+        for size in ("1.7B", "4B", "8B")
+    ]
+
+
+_ENTRIES = [
+    Entry(
+        "2b",
+        "microsoft/bitnet-b1.58-2B-4T",
+        "BitNet 2B-4T, chat",
+        "MIT",
+        sizes=_2B,
+        gguf_repo="microsoft/bitnet-b1.58-2B-4T-gguf",
+        gguf_file="ggml-model-i2_s.gguf",
+    ),
+    Entry("2b-bf16", "microsoft/bitnet-b1.58-2B-4T-bf16", "master weights of 2b", "MIT", "f16", _2B),
+    Entry(
+        "large",
+        "1bitLLM/bitnet_b1_58-large",
+        "BitNet 0.7B, base",
+        "MIT",
+        "f32",
+        Sizes(1536, 4096, 24, 16, 16, 96, 32002, True),
+    ),
+    Entry(
+        "3b",
+        "1bitLLM/bitnet_b1_58-3B",
+        "BitNet 3B, base",
+        "MIT",
+        "f16",
+        Sizes(3200, 8640, 26, 32, 32, 100, 32002, True),
+    ),
+    Entry(
+        "llama3-8b",
+        "HF1BitLLM/Llama3-8B-1.58-100B-tokens",
+        "Llama 3 8B, base",
+        "Llama 3",
+        sizes=Sizes(4096, 14336, 32, 32, 8, 128, 128256, False),
+    ),
+    *_falcon3(),
+    *_falcon_e(),
+    *_trilm(),
+    *_bonsai(),
+    Entry(
+        "embedding-0.6b",
+        "microsoft/BitNet-embedding-0.6B",
+        "text embeddings",
+        _SEE,
+        "f16",
+        Sizes(1024, 3072, 28, 16, 8, 128, 151936, True),
+        tested="no",
+    ),
+    Entry(
+        "embedding-270m",
+        "microsoft/BitNet-embedding-270M",
+        "text embeddings",
+        _SEE,
+        "f16",
+        Sizes(640, 2048, 18, 4, 1, 256, 262144, True),
+        tested="no",
+    ),
+]
+CATALOGUE = {entry.name: entry for entry in _ENTRIES}

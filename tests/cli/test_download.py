@@ -1,0 +1,220 @@
+"""`bitnet download`, `list`, `rm`, `verify-cache`, and names of models wherever a command takes a model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fake_hub import FakeHub, noise, status
+
+from bitnet_cli.hub import patience
+from bitnet_cli.hub.cache import RepoCache
+
+REPO = "org/model"
+GGUF_OF_2B = "microsoft/bitnet-b1.58-2B-4T-gguf"
+STORIES = Path(__file__).resolve().parents[2] / "bitnet_cli" / "models" / "stories.gguf"
+Bitnet = Callable
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
+    server = FakeHub()
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.01)
+    yield server
+    server.close()
+
+
+def test_a_file_its_path_and_the_way_back(hub: FakeHub, bitnet: Bitnet) -> None:
+    hub.add(GGUF_OF_2B).files = {"ggml-model-i2_s.gguf": noise(200_000), "README.md": b"# x"}
+    ran = bitnet("download", "2b")
+    assert ran.code == 0
+    path = Path(ran.out.removesuffix("\n"))
+    assert path.name == "ggml-model-i2_s.gguf" and path.read_bytes() == noise(200_000)
+    assert "about 1.69 GB of memory" in ran.err and "tokens a second here" in ran.err
+    assert "ggml-model-i2_s.gguf: 200 kB arrived and checked; total 100 %" in ran.err
+    again = bitnet("download", "2b")
+    assert again.out == ran.out and "all here already" in again.err
+    listed = bitnet("list")
+    assert GGUF_OF_2B in listed.out and "200 kB" in listed.out and "main" in listed.out
+    assert bitnet("verify-cache").code == 0
+    refused = bitnet("rm", "2b")
+    assert refused.code == 2 and path.exists()
+    assert bitnet("rm", "2b", "--yes").code == 0 and not path.exists()
+    assert bitnet("rm", "2b", "--yes").code == 1
+    assert bitnet("list").out == ""
+
+
+def test_json(hub: FakeHub, bitnet: Bitnet) -> None:
+    repo = hub.add(REPO, model__safetensors=noise(20_000), config__json=b"{}")
+    ran = bitnet("download", REPO, "--json")
+    value = json.loads(ran.out)
+    assert ran.err == "" and value["repo"] == REPO and value["commit"] == repo.commit()
+    assert value["total_bytes"] == value["missing_bytes"] == 20_002
+    assert {file["path"]: file["size"] for file in value["files"]} == {
+        "model.safetensors": 20_000,
+        "config.json": 2,
+    }
+    assert all(Path(file["local"]).stat().st_size == file["size"] for file in value["files"])
+    row = json.loads(bitnet("list", "--json").out)[0]
+    assert row["repo"] == REPO and row["kind"] == "checkpoint" and row["revisions"][0]["refs"] == ["main"]
+    assert json.loads(bitnet("verify-cache", "--json").out)["states"] == {"right": 2}
+    assert json.loads(bitnet("rm", REPO, "--yes", "--json").out) == {"removed": [REPO], "bytes": 20_002}
+
+
+def test_a_dry_run_fetches_nothing(hub: FakeHub, bitnet: Bitnet) -> None:
+    hub.add(REPO, model__safetensors=noise(20_000), config__json=b"{}", pytorch_model__bin=b"x")
+    ran = bitnet("download", REPO, "--dry-run")
+    assert ran.code == 0 and hub.contents_asked() == []
+    assert "model.safetensors" in ran.out and "pytorch_model.bin" not in ran.out
+    assert not RepoCache(REPO).folder.exists()
+    value = json.loads(bitnet("download", REPO, "--dry-run", "--json").out)
+    assert value["dry_run"] and value["missing_bytes"] == 20_002
+
+
+def test_patterns_files_and_a_folder(hub: FakeHub, bitnet: Bitnet, tmp_path: Path) -> None:
+    hub.add(REPO, model__safetensors=noise(20_000), config__json=b"{}", other__gguf=b"GGUF")
+    ran = bitnet(
+        "download", REPO, "--include", "*.json", "--include", "*.gguf", "--exclude", "o*", "--local-dir", "d"
+    )
+    assert ran.out == "d/config.json\n"
+    assert {path.name for path in (tmp_path / "d").iterdir()} == {"config.json", ".cache"}
+    assert bitnet("download", REPO, "other.gguf", "config.json", "--local-dir", "d").out == "d\n"
+    assert (tmp_path / "d" / "other.gguf").read_bytes() == b"GGUF"
+    assert bitnet("download", REPO, "config.json", "--include", "*").code == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "sentence"),
+    [
+        (["nosuch/model"], 1, "error: there is no model `nosuch/model` on the hub that you may see"),
+        (["org/model", "--revision", "v9"], 1, "error: `org/model` has no revision `v9`"),
+        (["org/model", "x.gguf"], 1, "error: the repository has no file `x.gguf`"),
+        (["org/model", "x.bin"], 2, "error: `x.bin` is not downloaded: files of its kind can hold programs"),
+        (["org/gated"], 1, "error: `org/gated` is gated: its owners decide who may download it"),
+        (["2c"], 2, "error: there is no model `2c`: neither a file nor a name of the catalogue"),
+        (
+            ["org/model@a", "--revision", "b"],
+            2,
+            "error: `org/model@a` and `--revision b` contradict each other",
+        ),
+        (["org/model", "--exclude", "*"], 1, "error: no file of the repository is of a kind"),
+    ],
+)
+def test_errors(hub: FakeHub, bitnet: Bitnet, args: list[str], code: int, sentence: str) -> None:
+    hub.add(REPO, config__json=b"{}", x__bin=b"x")
+    hub.add("org/gated").error = (403, "GatedRepo")
+    ran = bitnet("download", *args)
+    lines = ran.err.splitlines()
+    assert ran.code == code and lines[0].startswith(sentence) and lines[-1].startswith("hint: ")
+    assert ran.out == ""
+
+
+def test_offline_takes_what_is_here(hub: FakeHub, bitnet: Bitnet, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add(REPO, model__gguf=noise(20_000))
+    path = bitnet("download", REPO).out
+    asked = len(hub.log)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert bitnet("download", REPO).out == path
+    for args in (["download", "org/other"], ["run", "-m", "2b", "hi"], ["convert", "2b"]):
+        ran = bitnet(*args)
+        assert ran.code == 1 and "HF_HUB_OFFLINE" in ran.err
+    assert len(hub.log) == asked
+
+
+def test_damage_in_the_cache_is_named(hub: FakeHub, bitnet: Bitnet) -> None:
+    hub.add(REPO, model__gguf=noise(20_000))
+    path = Path(bitnet("download", REPO).out.strip())
+    path.resolve().write_bytes(bytes(20_000))
+    ran = bitnet("verify-cache")
+    assert ran.code == 1
+    assert (
+        ran.out.startswith("damaged: org/model model.gguf (")
+        and "then `bitnet download org/model`" in ran.out
+    )
+    assert json.loads(bitnet("verify-cache", "--json").out)["problems"][0]["state"] == "damaged"
+
+
+@pytest.mark.parametrize("command", ["run", "bench", "perplexity", "inspect"])
+def test_commands_take_names(hub: FakeHub, bitnet: Bitnet, tmp_path: Path, command: str) -> None:
+    hub.add(GGUF_OF_2B).files = {"ggml-model-i2_s.gguf": STORIES.read_bytes()}
+    (tmp_path / "text").write_text("Once upon a time there was a little girl. " * 20)
+    args = {
+        "run": ["run", "-m", "2b", "Once", "-n", "2"],
+        "bench": ["bench", "-m", "2b", "-p", "8", "-n", "2", "-r", "1"],
+        "perplexity": ["perplexity", "-m", "2b", "-f", tmp_path / "text", "-c", "64", "--chunks", "1"],
+        "inspect": ["inspect", "2b"],
+    }[command]
+    ran = bitnet(*args)
+    assert ran.code == 0, ran.err
+    assert "arrived and checked" in ran.err
+    asked = len(hub.log)
+    assert bitnet(*args).code == 0
+    assert len(hub.log) == asked, "what is here needs no network"
+
+
+def test_a_path_comes_before_a_name(hub: FakeHub, bitnet: Bitnet, tmp_path: Path) -> None:
+    shutil.copy(STORIES, tmp_path / "2b")
+    assert bitnet("run", "-m", "2b", "Once", "-n", "1").code == 0
+    assert hub.log == []
+
+
+def test_a_large_download_is_not_begun_unasked(
+    hub: FakeHub, bitnet: Bitnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bitnet_cli.cli import model_argument
+
+    monkeypatch.setattr(model_argument, "ASK_BYTES", 1000)
+    hub.add(GGUF_OF_2B).files = {"ggml-model-i2_s.gguf": STORIES.read_bytes()}
+    ran = bitnet("run", "-m", "2b", "Once")
+    assert ran.code == 1 and "3.67 MB would have to be downloaded" in ran.err
+    assert "hint: `bitnet download 2b` fetches it, or add `--yes`" in ran.err
+    assert hub.contents_asked() == []
+    assert bitnet("run", "-m", "2b", "Once", "-n", "1", "--yes").code == 0
+
+
+def test_a_checkpoint_is_converted_once(hub: FakeHub, bitnet: Bitnet, tmp_path: Path) -> None:
+    from tiny_checkpoints import write_checkpoint
+
+    source = tmp_path / "source"
+    write_checkpoint(source, "bitnet-b1.58", "packed_auto")
+    hub.add(REPO).files = {path.name: path.read_bytes() for path in source.iterdir() if path.is_file()}
+    first = bitnet("run", "-m", REPO, "a", "-n", "2", "--temp", "0", "--raw")
+    assert first.code == 0 and "converted org/model" in first.err
+    asked = len(hub.log)
+    second = bitnet("run", "-m", REPO, "a", "-n", "2", "--temp", "0", "--raw")
+    assert second.out == first.out and "converted" not in second.err and len(hub.log) == asked
+    kinds = {row["kind"] for row in json.loads(bitnet("list", "--json").out)}
+    assert kinds == {"checkpoint", "converted"}
+    assert bitnet("verify-cache").code == 0
+    assert bitnet("convert", REPO, "-o", "here.gguf").code == 0 and (tmp_path / "here.gguf").exists()
+    assert bitnet("rm", REPO, "--yes").code == 0 and json.loads(bitnet("list", "--json").out) == []
+
+
+def test_the_catalogue(bitnet: Bitnet) -> None:
+    ran = bitnet("list", "--remote")
+    lines = ran.out.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert any(line.split()[:3] == ["2b", "1.18", "GB"] for line in lines)
+    rows = json.loads(bitnet("list", "--remote", "--json").out)
+    assert {row["tested"] for row in rows} <= {"format", "no"}
+
+
+def test_nothing_arrives(hub: FakeHub, bitnet: Bitnet) -> None:
+    hub.add(REPO, model__gguf=noise(20_000))
+    hub.every = status(503)
+    ran = bitnet("download", REPO)
+    assert (
+        ran.code == 1
+        and "error: the hub has a problem (503)" in ran.err
+        and "what has arrived is kept" in ran.err
+    )
+    assert [path for path in RepoCache(REPO).folder.rglob("*") if path.suffix == ".gguf"] == []
