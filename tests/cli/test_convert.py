@@ -105,7 +105,7 @@ def test_source_that_is_no_model(
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "file").write_text("x")
     ran = bitnet("convert", src)
-    words = "not a GGUF file" if src == "file" else f"{src} does not exist"
+    words = "not a GGUF file" if src == "file" else f"{src.removeprefix('./')} does not exist"
     assert ran.code == 1 and words in ran.err and "hint: " in ran.err and "Traceback" not in ran.err
 
 
