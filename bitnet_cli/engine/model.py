@@ -17,7 +17,7 @@ from bitnet_cli.arch.limits import MAX_COUNT, MAX_LAYERS, RMS_EPS_RANGE, ROPE_TH
 from bitnet_cli.engine.calibration import kernel_for
 from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
 from bitnet_cli.errors import FormatError, UnsupportedError, printable
-from bitnet_cli.formats.codecs import codec, is_bare, ternary_codec_for
+from bitnet_cli.formats.codecs import TERNARY_TYPES, codec, is_bare, ternary_codec_for
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec, refuse_infinite
 from bitnet_cli.formats.codecs.ternary_floats import TernaryFloats
 from bitnet_cli.formats.codecs.tiled_codec import TiledCodec
@@ -135,7 +135,8 @@ class Model:
 
     config: ModelConfig
     ctx: Context
-    embedding: Dense
+    embedding: Dense | DenseMatrix
+    """Rows of the file; or, if it is ternary, weights in memory, which are the head's if that is tied."""
     layers: tuple[Layer, ...]
     output_norm: np.ndarray
     head: DenseMatrix
@@ -175,9 +176,13 @@ class Model:
         tensors = _Tensors(reader, ctx, codec_for)
         vocab_size = tensors.info("token_embd.weight").shape[0]
         config = ModelConfig.from_metadata(meta, reader.path, vocab_size)
-        embedding = tensors.dense("token_embd.weight", vocab_size, config.dim)
-        tied = "output.weight" not in reader.tensors
-        head = tensors.head("token_embd.weight" if tied else "output.weight", vocab_size, config.dim)
+        embedding = tensors.embedding("token_embd.weight", vocab_size, config.dim)
+        if "output.weight" in reader.tensors:
+            head = tensors.head("output.weight", vocab_size, config.dim)
+        elif isinstance(embedding, DenseMatrix):
+            head = embedding
+        else:
+            head = tensors.head("token_embd.weight", vocab_size, config.dim)
         options = options or EngineOptions()
         kernel = options.kernel
         if kernel == "auto":
@@ -253,10 +258,15 @@ class _Tensors:
             raise FormatError("a norm has weights that are not finite", path=self.reader.path, tensor=name)
         return values
 
+    def embedding(self, name: str, rows: int, cols: int) -> Dense | DenseMatrix:
+        if self.info(name, rows, cols).type in TERNARY_TYPES:
+            return self.head(name, rows, cols)
+        return self.dense(name, rows, cols)
+
     def dense(self, name: str, rows: int, cols: int) -> Dense:
         info = self.info(name, rows, cols)
         if info.type not in DENSE_TYPES:
-            known = ", ".join(type_name(t) for t in DENSE_TYPES)
+            known = ", ".join([*(type_name(t) for t in DENSE_TYPES), "ternary"])
             raise UnsupportedError(
                 f"{self.reader.path}: `{name}` of type {type_name(info.type)} is not supported",
                 hint=f"embeddings and heads can be {known}",
@@ -264,7 +274,13 @@ class _Tensors:
         return Dense(int(info.type), self.reader.data(name), rows, cols)
 
     def head(self, name: str, rows: int, cols: int) -> DenseMatrix:
-        """The head; rows that serve as embedding too come back from the file as they are read."""
+        """The head; rows that serve as embedding too come back from the file as they are read.
+
+        A ternary one becomes the smallest dense type that holds its weights exactly: Q4_0 if its scales are those of f16,
+        in which the kernels meet it with hidden states of 16 bits.
+        """
+        if self.info(name, rows, cols).type in TERNARY_TYPES:
+            return DenseMatrix.from_ternary(self.ctx, self.ternary(name, rows, cols, Layout.T2))
         dense = self.dense(name, rows, cols)
         mat = DenseMatrix(self.ctx, dense.type, dense.data, rows, cols)
         self.reader.advise_done(name)

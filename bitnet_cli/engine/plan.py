@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bitnet_cli.engine.model import Model, ModelConfig
-from bitnet_cli.native import TernaryMatrix, lib
+from bitnet_cli.native import DenseMatrix, TernaryMatrix, lib
 
 Op = dict[str, Any]
 
@@ -82,6 +82,8 @@ def rope_tables(c: ModelConfig, n_ctx: int) -> tuple[np.ndarray, np.ndarray]:
 
 def embed(model: Model) -> Op:
     e = model.embedding
+    if isinstance(e, DenseMatrix):
+        return {"kind": lib.BN_OP_EMBED, "out": (Buf.x,), "head": e}
     return {
         "kind": lib.BN_OP_EMBED,
         "out": (Buf.x,),

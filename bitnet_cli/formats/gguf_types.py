@@ -193,7 +193,9 @@ def tensor_bytes(type_id: int, shape: Sequence[int]) -> int:
         UnsupportedError: the size of this type is not known.
     """
     if not has_known_size(type_id):
-        raise UnsupportedError(f"tensors of type `{type_name(type_id)}` ({file_number(type_id)}) are not supported")
+        raise UnsupportedError(
+            f"tensors of type `{type_name(type_id)}` ({file_number(type_id)}) are not supported"
+        )
     known = GGMLType(type_id)
     n_values = 1
     for dim in shape:

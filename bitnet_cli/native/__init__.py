@@ -266,7 +266,8 @@ class DenseMatrix:
     Args:
         ctx: threads and kernels; packing uses all of them.
         type: F32, F16, BF16, Q8_0, Q6_K or Q4_0 of the GGUF tensor types.
-        data: uint8, the rows as GGUF stores them. They are copied; a view of a file stays at hand as `data`.
+        data: uint8, the rows as GGUF stores them; they are copied.
+        rows, cols: the shape.
     """
 
     def __init__(self, ctx: Context, type: int, data: np.ndarray, rows: int, cols: int) -> None:
@@ -275,9 +276,34 @@ class DenseMatrix:
             pointer = _pointer(data, np.uint8, "const void *")
             status = lib.bn_dmat_pack(ctx.handle, type, pointer, data.nbytes, rows, cols, out)
         check(status, f"packing a {rows}×{cols} head")
-        self.handle = ffi.gc(out[0], lib.bn_dmat_free)
-        self.type, self.data, self.rows, self.cols = type, data, rows, cols
-        self.n_bytes = int(lib.bn_dmat_bytes(out[0]))
+        self._own(out[0])
+
+    @classmethod
+    def from_ternary(cls, ctx: Context, mat: TernaryMatrix) -> DenseMatrix:
+        """The weights of a ternary matrix, trit * scale, in the smallest type that holds them exactly.
+
+        Q4_0 if all scales are numbers of f16 and rows are whole blocks of 32, F16 if only rows are not, else F32.
+        """
+        out = ffi.new("bn_dmat **")
+        with ctx.lock:
+            status = lib.bn_dmat_from_tmat(ctx.handle, mat.handle, out)
+        check(status, f"packing a {mat.rows}×{mat.cols} head")
+        dense = cls.__new__(cls)
+        dense._own(out[0])
+        return dense
+
+    def _own(self, handle: Any) -> None:
+        self.handle = ffi.gc(handle, lib.bn_dmat_free)
+        self.type = int(lib.bn_dmat_type(handle))
+        self.rows = int(lib.bn_dmat_rows(handle))
+        self.cols = int(lib.bn_dmat_cols(handle))
+        self.n_bytes = int(lib.bn_dmat_bytes(handle))
+
+    def unpack(self) -> np.ndarray:
+        """The rows as GGUF stores them, uint8 [bytes]."""
+        data = np.empty(self.rows * lib.bn_type_row_bytes(self.type, self.cols), np.uint8)
+        check(lib.bn_dmat_unpack(self.handle, ffi.from_buffer("uint8_t[]", data)), "unpacking a head")
+        return data
 
 
 class KVCache:

@@ -114,6 +114,11 @@ typedef struct bn_dmat bn_dmat;
  * layout the kernels read. The matrix owns its memory and is immutable. */
 bn_status bn_dmat_pack(bn_ctx *ctx, bn_type type, const void *data, size_t n_bytes, size_t rows, size_t cols,
                        bn_dmat **out);
+/* The same weights, trit * scale, in the smallest type that holds them exactly: BN_TYPE_Q4_0 if all scales are numbers of
+ * f16 and cols is a multiple of 32, BN_TYPE_F16 if it is not, BN_TYPE_F32 for other scales. */
+bn_status bn_dmat_from_tmat(bn_ctx *ctx, const bn_tmat *mat, bn_dmat **out);
+/* Writes the rows back as GGUF stores them: [rows][bn_type_row_bytes(type, cols)]. */
+bn_status bn_dmat_unpack(const bn_dmat *mat, void *data);
 void bn_dmat_free(bn_dmat *mat);            /* NULL is allowed */
 bn_type bn_dmat_type(const bn_dmat *mat);
 size_t bn_dmat_rows(const bn_dmat *mat);
@@ -134,7 +139,7 @@ size_t bn_kv_bytes(const bn_kv *kv);        /* address space reserved; pages are
 /* ---- Plan: a list of ops over named buffers, played by all threads with a barrier after each op. ---- */
 
 typedef enum {
-    BN_OP_EMBED = 0,      /* out[t] = row tokens[t] of dense */
+    BN_OP_EMBED = 0,      /* out[t] = row tokens[t] of dense, or of head if dense is NULL */
     BN_OP_NORM = 1,       /* out[t] = weight * (in[t] / sqrt(mean(in[t]^2) + eps)); out may be in */
     BN_OP_QUANT = 2,      /* out (int8 buffer) = round(in * 127 / absmax(in)) per token, of NORM(in) if weight is set */
     BN_OP_MATMUL = 3,     /* out_i[t] (+)= mat_i @ in[t] for up to three matrices that share the int8 input */
@@ -168,7 +173,7 @@ typedef struct {
     int32_t dense_type;             /* EMBED: bn_type */
     const void *dense;              /* EMBED: [dense_rows][width of out] */
     size_t dense_rows;              /* EMBED: vocabulary */
-    const bn_dmat *head;            /* HEAD */
+    const bn_dmat *head;            /* HEAD, EMBED */
     int32_t layer;                  /* KV_STORE, ATTENTION */
     int32_t n_heads, n_kv_heads;    /* ROPE, KV_STORE, ATTENTION */
     int32_t head_dim;               /* ROPE, KV_STORE, ATTENTION */

@@ -56,14 +56,25 @@ static uint32_t codes_of_tl1(const bn_tiled *s, size_t row, size_t n_rows, size_
 
 /* ---- TL2: threes of columns, v = 9 a + 3 b + c of their weights, as |v| in a nibble and a sign elsewhere ---- */
 
-/* Codes of index + 16 * sign. The fourth byte is nothing, so that they can be copied four at a time. */
-#define THREE(v) {((v) + 13) / 9, ((v) + 13) / 3 % 3, ((v) + 13) % 3, 0}
-#define NO_THREE {NONE, NONE, NONE, 0}
-static const uint8_t three_codes[32][4] = {
-    THREE(0), THREE(1), THREE(2), THREE(3), THREE(4), THREE(5), THREE(6), THREE(7), THREE(8), THREE(9), THREE(10),
-    THREE(11), THREE(12), THREE(13), NO_THREE, NO_THREE,
-    THREE(0), THREE(-1), THREE(-2), THREE(-3), THREE(-4), THREE(-5), THREE(-6), THREE(-7), THREE(-8), THREE(-9),
-    THREE(-10), THREE(-11), THREE(-12), THREE(-13), NO_THREE, NO_THREE};
+/* The codes of a byte of two indices, for each of the four pairs of signs: 8 KB. The last two bytes are nothing, so that
+ * they can be copied eight at a time. */
+#define NO_THREES {NONE, NONE, NONE, NONE, NONE, NONE, 0, 0}
+#define THREES(v, w) \
+    {((v) + 13) / 9, ((v) + 13) / 3 % 3, ((v) + 13) % 3, ((w) + 13) / 9, ((w) + 13) / 3 % 3, ((w) + 13) % 3, 0, 0}
+#define THREES_16(v, s)                                                                                                 \
+    THREES(v, 0), THREES(v, s), THREES(v, 2 * (s)), THREES(v, 3 * (s)), THREES(v, 4 * (s)), THREES(v, 5 * (s)),         \
+    THREES(v, 6 * (s)), THREES(v, 7 * (s)), THREES(v, 8 * (s)), THREES(v, 9 * (s)), THREES(v, 10 * (s)),                \
+    THREES(v, 11 * (s)), THREES(v, 12 * (s)), THREES(v, 13 * (s)), NO_THREES, NO_THREES
+#define NO_THREES_16                                                                                                    \
+    NO_THREES, NO_THREES, NO_THREES, NO_THREES, NO_THREES, NO_THREES, NO_THREES, NO_THREES, NO_THREES, NO_THREES,       \
+    NO_THREES, NO_THREES, NO_THREES, NO_THREES, NO_THREES, NO_THREES
+#define THREES_256(r, s)                                                                                                \
+    THREES_16(0, s), THREES_16(r, s), THREES_16(2 * (r), s), THREES_16(3 * (r), s), THREES_16(4 * (r), s),              \
+    THREES_16(5 * (r), s), THREES_16(6 * (r), s), THREES_16(7 * (r), s), THREES_16(8 * (r), s), THREES_16(9 * (r), s),  \
+    THREES_16(10 * (r), s), THREES_16(11 * (r), s), THREES_16(12 * (r), s), THREES_16(13 * (r), s), NO_THREES_16,       \
+    NO_THREES_16
+static const uint8_t three_codes[4 * 256][8] = {THREES_256(1, 1), THREES_256(1, -1), THREES_256(-1, 1),
+                                                THREES_256(-1, -1)};
 
 /* Place among 32 rows of the indices and pairs of row r: the 8-row groups come in the order 0, 2, 1, 3. */
 static inline size_t place(size_t r)
@@ -77,20 +88,20 @@ static inline size_t place(size_t r)
 static uint32_t put_threes(const uint8_t *restrict indices, const uint8_t *restrict signs, uint8_t *restrict codes,
                            size_t stride)
 {
-    uint32_t seen = 0;
+    uint64_t seen = 0;
     for (size_t r = 0; r < 32; r++, codes += stride) {
-        uint32_t word = ((uint32_t)signs[r % 16 * 2] | (uint32_t)signs[r % 16 * 2 + 1] << 8) << (r / 16 + 1);
+        uint32_t word = (uint32_t)signs[r % 16 * 2] | (uint32_t)signs[r % 16 * 2 + 1] << 8;
+        uint32_t own = word >> (1 - r / 16) & 0x5555;       /* the row's signs, at every other bit */
+        uint32_t pairs = (own | own >> 1) & 0x3333;         /* those of a byte side by side */
         const uint8_t *at = indices + place(r);
         for (size_t g = 0; g < 4; g++) {
-            uint32_t first, second, byte = at[32 * g], sign = word >> (12 - 4 * g);
-            memcpy(&first, three_codes[byte >> 4 | (sign & 16)], 4);
-            memcpy(&second, three_codes[(byte & 15) | (sign << 2 & 16)], 4);
-            memcpy(codes + 6 * g, &first, 4);       /* the fourth byte is overwritten by what follows */
-            memcpy(codes + 6 * g + 3, &second, g < 3 ? 4 : 3);
-            seen |= first | second;
+            uint64_t six;
+            memcpy(&six, three_codes[(pairs >> (12 - 4 * g) & 3) << 8 | at[32 * g]], 8);
+            memcpy(codes + 6 * g, &six, g < 3 ? 8 : 6);     /* the last two are overwritten by what follows */
+            seen |= six;
         }
     }
-    return seen;
+    return (uint32_t)(seen | seen >> 32);
 }
 
 /* Whole groups of 24 columns, before n_threes. */

@@ -29,8 +29,31 @@ size_t bn_type_row_bytes(bn_type type, size_t cols)
     return 0;
 }
 
+/* Rows of a head, which lie in tiles, part by part. */
+static void embed_from_head(const bn_run *run, const bn_op *op)
+{
+    const bn_dmat *mat = op->head;
+    dequant_fn *dequant = dequant_for(&run->plan->ctx->kernels, mat->type);
+    size_t row_bytes = bn_type_row_bytes(mat->type, mat->cols), cols = bn_dmat_part_cols(mat);
+    for (int64_t t; (t = bn_next(run, run->n_tokens)) >= 0;) {
+        size_t row = (size_t)run->tokens[t];
+        float *out = bn_row(run, op->out[0], (size_t)t);
+        uint8_t block[256];
+        if (mat->format.cols == 0)
+            dequant(mat->tiles + row * row_bytes, cols, out);
+        for (size_t b = 0; b < mat->n_blocks; b++) {
+            bn_dmat_part(mat, row, b, block);
+            dequant(block, cols, out + b * cols);
+        }
+    }
+}
+
 void bn_play_embed(const bn_run *run, const bn_op *op)
 {
+    if (op->head) {
+        embed_from_head(run, op);
+        return;
+    }
     dequant_fn *dequant = dequant_for(&run->plan->ctx->kernels, op->dense_type);
     size_t width = (size_t)run->plan->bufs[op->out[0]].width;
     size_t row_bytes = bn_type_row_bytes((bn_type)op->dense_type, width);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "ctx.h"
+#include "dispatch.h"
 #include "entries.h"
 #include "file_codes.h"
 #include "file_codes_tl.h"
@@ -417,18 +418,48 @@ bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, con
     return status;
 }
 
-/* Panel of blocks first..first+n_blocks-1 of a tile; those of g2 are one group. */
-static void unpack_panel(const bn_tmat *mat, size_t tile, size_t first, size_t n_blocks, uint8_t *panel)
+void bn_tmat_panel(const bn_tmat *mat, const bn_kernels *k, size_t tile, size_t first, size_t n_blocks, uint8_t *panel)
 {
-    static __typeof__(bn_unpack_t2__scalar) *const unpack[] = {
-        [BN_LAYOUT_T2] = bn_unpack_t2__scalar, [BN_LAYOUT_R2] = bn_unpack_r2__scalar,
-        [BN_LAYOUT_C2] = bn_unpack_c2__scalar, [BN_LAYOUT_L3] = bn_unpack_l3__scalar};
     enum { SLAB_TILES = BN_SLAB_ROWS / BN_TILE_ROWS };
-    if (mat->layout == BN_LAYOUT_G2)
-        bn_unpack_t2__scalar(bn_tmat_group(mat, tile / SLAB_TILES, first / n_blocks), n_blocks * BN_BLOCK_BYTES,
-                             tile % SLAB_TILES, 1, 0, n_blocks, panel);
+    switch (mat->layout) {
+    case BN_LAYOUT_T2: k->unpack_t2(mat->weights, mat->stride, tile, 1, first, n_blocks, panel); break;
+    case BN_LAYOUT_R2: k->unpack_r2(mat->weights, mat->stride, tile, 1, first, n_blocks, panel); break;
+    case BN_LAYOUT_C2: k->unpack_c2(mat->weights, mat->stride, tile, 1, first, n_blocks, panel); break;
+    case BN_LAYOUT_L3: k->unpack_l3(mat->weights, mat->stride, tile, 1, first, n_blocks, panel); break;
+    case BN_LAYOUT_G2:
+        k->unpack_t2(bn_tmat_group(mat, tile / SLAB_TILES, first / mat->group_blocks), n_blocks * BN_BLOCK_BYTES,
+                     tile % SLAB_TILES, 1, 0, n_blocks, panel);
+        break;
+    }
+}
+
+float bn_tmat_scale(const bn_tmat *mat, size_t row, size_t col)
+{
+    if (mat->n_groups == 0)
+        return mat->row_scales ? mat->row_scales[row] : mat->scale;
+    const uint8_t *at = bn_tmat_group_scales(mat, row / BN_SLAB_ROWS, col / BN_BLOCK_COLS / mat->group_blocks,
+                                             row % BN_SLAB_ROWS);
+    float scale;
+    if (mat->group_scale_bytes == sizeof scale)
+        memcpy(&scale, at, sizeof scale);
     else
-        unpack[mat->layout](mat->weights, mat->stride, tile, 1, first, n_blocks, panel);
+        bn_dequant_f16__scalar(at, 1, &scale);
+    return scale;
+}
+
+int bn_tmat_scales_are_f16(const bn_tmat *mat)
+{
+    if (mat->n_groups)
+        return mat->group_scale_bytes == sizeof(uint16_t);
+    for (size_t row = 0; row < (mat->row_scales ? mat->rows : 1); row++) {
+        float scale = bn_tmat_scale(mat, row, 0), back;
+        uint16_t half;
+        bn_f16_from_f32__scalar(&scale, 1, &half);
+        bn_dequant_f16__scalar(&half, 1, &back);
+        if (memcmp(&scale, &back, sizeof scale) != 0)
+            return 0;
+    }
+    return 1;
 }
 
 bn_status bn_tmat_unpack(const bn_tmat *mat, int8_t *trits)
@@ -438,13 +469,15 @@ bn_status bn_tmat_unpack(const bn_tmat *mat, int8_t *trits)
     if (!mat || !trits)
         return BN_ERR_ARG;
     size_t most = mat->layout == BN_LAYOUT_G2 ? mat->group_blocks : BLOCKS;
+    bn_kernels scalar;
+    bn_kernels_fill(BN_ISA_scalar, &scalar);
     for (size_t tile = 0; tile < mat->n_tiles; tile++)
         for (size_t first = 0; first < mat->n_blocks; first += most) {
             size_t row = tile * BN_TILE_ROWS, col = first * BN_BLOCK_COLS;
             size_t n_rows = mat->rows - row < BN_TILE_ROWS ? mat->rows - row : BN_TILE_ROWS;
             size_t n_blocks = mat->n_blocks - first < most ? mat->n_blocks - first : most;
             size_t n_cols = mat->cols - col < n_blocks * BN_BLOCK_COLS ? mat->cols - col : n_blocks * BN_BLOCK_COLS;
-            unpack_panel(mat, tile, first, n_blocks, panel);
+            bn_tmat_panel(mat, &scalar, tile, first, n_blocks, panel);
             for (size_t r = 0; r < n_rows; r++)
                 for (size_t c = 0; c < n_cols; c++)
                     trits[(row + r) * mat->cols + col + c] = (int8_t)(panel[(c / 4 * 16 + r) * 4 + c % 4] - 1);

@@ -38,6 +38,13 @@ static inline uint8_t *bn_tmat_group_scales(const bn_tmat *mat, size_t slab, siz
     return bn_tmat_group(mat, slab, group + 1) - (BN_SLAB_ROWS - row) * mat->group_scale_bytes;
 }
 
+/* Panel of blocks first..first+n_blocks-1 of a tile; those of g2 must be one group. */
+void bn_tmat_panel(const bn_tmat *mat, const bn_kernels *k, size_t tile, size_t first, size_t n_blocks, uint8_t *panel);
+/* The scale of one weight. */
+float bn_tmat_scale(const bn_tmat *mat, size_t row, size_t col);
+/* 1 if every scale is a number of f16. */
+int bn_tmat_scales_are_f16(const bn_tmat *mat);
+
 static inline size_t bn_div_up(size_t a, size_t b)
 {
     return (a + b - 1) / b;

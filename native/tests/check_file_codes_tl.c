@@ -153,8 +153,8 @@ static void check_tilings(bn_ctx *ctx)
             else
                 fits = fits && t.rows_inner == 32 && t.rows_outer % 32 == 0 && t.cols % 24 == 0 && COLS % t.cols % 32 == 0;
             size_t n = fits ? bytes_of((bn_pack_format)format, t, ROWS, COLS) : ROWS * COLS / 4;
-            uint8_t *data = check_alloc(&guard, n, 1, CHECK_AT_END);
-            memset(data, 0x44, n);
+            uint8_t *data = check_alloc(&guard, fits ? n : 1, 1, CHECK_AT_END);
+            memset(data, 0x44, fits ? n : 1);
             bn_status status = bn_tmat_pack(ctx, (bn_pack_format)format, BN_LAYOUT_T2, data, n, ROWS, COLS, &t, &one, 1,
                                             1, &mat);
             check(status == (fits ? BN_OK : BN_ERR_ARG), "taken exactly if it fits");

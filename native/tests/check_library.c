@@ -93,6 +93,28 @@ static uint8_t *encode_i2_s(const int8_t *trits, size_t n)
     return codes;
 }
 
+/* A head made of trits with a scale of 1 holds them, in the type that suits the width. */
+static void check_head_of_trits(bn_ctx *ctx, const bn_tmat *mat, const int8_t *trits)
+{
+    size_t cols = bn_tmat_cols(mat), n = bn_tmat_rows(mat) * cols;
+    bn_dmat *head = NULL;
+    if (!check(bn_dmat_from_tmat(ctx, mat, &head) == BN_OK, "a head of trits"))
+        return;
+    bn_type type = bn_dmat_type(head);
+    check(type == (cols % 32 ? BN_TYPE_F16 : BN_TYPE_Q4_0), "has the smallest type");
+    float *values = malloc((n + 1) * sizeof *values);
+    uint8_t *rows = malloc(n / cols * bn_type_row_bytes(type, cols));
+    check(bn_dmat_unpack(head, rows) == BN_OK, "unpacks");
+    int same = 1;
+    (type == BN_TYPE_F16 ? bn_dequant_f16__scalar : bn_dequant_q4_0__scalar)(rows, n, values);
+    for (size_t i = 0; i < n; i++)
+        same &= values[i] == (float)trits[i];
+    check(same, "holds the trits");
+    free(rows);
+    free(values);
+    bn_dmat_free(head);
+}
+
 static void check_round_trip(bn_ctx *ctx, bn_layout layout, size_t rows, size_t cols)
 {
     size_t n = rows * cols;
@@ -105,6 +127,7 @@ static void check_round_trip(bn_ctx *ctx, bn_layout layout, size_t rows, size_t 
         check(bn_tmat_unpack(mat, back) == BN_OK && memcmp(back, trits, n) == 0, "unpacks to the same");
         check(back[n] == 99, "unpacks no further");
         check(bn_tmat_rows(mat) == rows && bn_tmat_cols(mat) == cols, "tells its shape");
+        check_head_of_trits(ctx, mat, trits);
         size_t least = layout == BN_LAYOUT_L3 ? n * 5 / 24 : n / 4;     /* 5/3 or 2 bits a weight, and padding */
         check(bn_tmat_bytes(mat) >= least, "tells its size");
         if (rows % BN_SLAB_ROWS == 0 && cols % BN_LOOKUP_COLS == 0 && layout == BN_LAYOUT_L3)
@@ -192,6 +215,8 @@ static void check_head_arguments(bn_ctx *ctx)
         check(bn_dmat_bytes(mat) == 32 * 64, "floats as they are, in whole tiles");
     bn_dmat_free(mat);
     bn_dmat_free(NULL);
+    check(bn_dmat_unpack(NULL, data) == BN_ERR_ARG, "unpack no head");
+    check(bn_dmat_from_tmat(ctx, NULL, &mat) == BN_ERR_ARG, "a head of no trits");
 }
 
 static void check_count(void)

@@ -258,26 +258,57 @@ void check_matmuls(int quick)
 
 /* ---- One head ---- */
 
+/* One row of the types that a head may have, as floats. */
+static void row_as_floats(bn_type type, const uint8_t *row, size_t cols, float *out)
+{
+    bn_kernels k;
+    bn_kernels_fill(BN_ISA_scalar, &k);
+    switch (type) {
+    case BN_TYPE_Q8_0: k.dequant_q8_0(row, cols, out); break;
+    case BN_TYPE_Q6_K: k.dequant_q6_k(row, cols, out); break;
+    case BN_TYPE_Q4_0: k.dequant_q4_0(row, cols, out); break;
+    case BN_TYPE_F32: k.dequant_f32(row, cols, out); break;
+    case BN_TYPE_F16: k.dequant_f16(row, cols, out); break;
+    case BN_TYPE_BF16: k.dequant_bf16(row, cols, out); break;
+    }
+}
+
+/* The bytes that a matrix was packed from come back, and its rows serve as an embedding. */
+static void check_rows(bn_ctx *ctx, const uint8_t *rows, const bn_dmat *mat)
+{
+    static float row[MAX_HEAD_COLS];
+    size_t cols = bn_dmat_cols(mat), n = bn_dmat_rows(mat), row_bytes = bn_type_row_bytes(bn_dmat_type(mat), cols);
+    uint8_t *back = malloc(n * row_bytes);
+    check(bn_dmat_unpack(mat, back) == BN_OK && memcmp(back, rows, n * row_bytes) == 0, "unpacks to the same");
+    free(back);
+    const bn_buf buf = {BN_BUF_F32, (int32_t)cols};
+    const bn_op op = {.kind = BN_OP_EMBED, .in = -1, .in2 = -1, .out = {0, -1, -1}, .head = mat};
+    const int32_t tokens[4] = {(int32_t)n - 1, 0, (int32_t)check_below(n), (int32_t)n};
+    bn_plan *plan = NULL;
+    bn_buf_view x;
+    if (check(bn_plan_create(ctx, &op, 1, &buf, 1, 4, 4, &plan) == BN_OK, "create an embedding")) {
+        bn_plan_buf(plan, 0, &x);
+        check(bn_plan_run(plan, NULL, tokens, 3, 0, 0, 1, NULL, 0) == BN_OK, "run");
+        for (size_t t = 0; t < 3; t++) {
+            row_as_floats(bn_dmat_type(mat), rows + (size_t)tokens[t] * row_bytes, cols, row);
+            check(check_same_floats(x.f32 + t * cols, row, cols), "the embedding is a row");
+        }
+        check(bn_plan_run(plan, NULL, tokens, 4, 0, 0, 1, NULL, 0) == BN_ERR_ARG, "a token past the last row");
+    }
+    bn_plan_free(plan);
+}
+
 /* The rows as floats and the dot products in double: within what rounding h to 16 bits and adding floats change. */
 static int logits_are_right(const uint8_t *rows, const bn_dmat *mat, const float *h, const float *logits)
 {
     static float row[MAX_HEAD_COLS];
     size_t cols = bn_dmat_cols(mat), row_bytes = bn_type_row_bytes(bn_dmat_type(mat), cols);
-    bn_kernels k;
-    bn_kernels_fill(BN_ISA_scalar, &k);
     float amax = 0;
     for (size_t i = 0; i < cols; i++)
         amax = fmaxf(amax, fabsf(h[i]));
     for (size_t r = 0; r < bn_dmat_rows(mat); r++) {
         double sum = 0, size = 0;
-        switch (bn_dmat_type(mat)) {
-        case BN_TYPE_Q8_0: k.dequant_q8_0(rows + r * row_bytes, cols, row); break;
-        case BN_TYPE_Q6_K: k.dequant_q6_k(rows + r * row_bytes, cols, row); break;
-        case BN_TYPE_Q4_0: k.dequant_q4_0(rows + r * row_bytes, cols, row); break;
-        case BN_TYPE_F32: k.dequant_f32(rows + r * row_bytes, cols, row); break;
-        case BN_TYPE_F16: k.dequant_f16(rows + r * row_bytes, cols, row); break;
-        case BN_TYPE_BF16: k.dequant_bf16(rows + r * row_bytes, cols, row); break;
-        }
+        row_as_floats(bn_dmat_type(mat), rows + r * row_bytes, cols, row);
         for (size_t i = 0; i < cols; i++) {
             sum += (double)row[i] * h[i];
             size += fabs((double)row[i]) * (fabs((double)h[i]) * 0x1p-17 + amax / 65000.0);
@@ -302,6 +333,7 @@ static void check_head(bn_ctx *ctx, bn_type type, size_t rows, size_t cols, size
     if (check(bn_dmat_pack(ctx, type, weights.dense, rows * bn_type_row_bytes(type, cols), rows, cols, &mat) == BN_OK,
               "pack")) {
         op.head = mat;
+        check_rows(ctx, weights.dense, mat);
         if (check(bn_plan_create(ctx, &op, 1, &buf, 1, 32, 32, &plan) == BN_OK, "create")) {
             bn_plan_buf(plan, 0, &h);
             for (size_t i = 0; i < (n_tokens + 1) * cols; i++)

@@ -110,8 +110,11 @@ class PlanPlayer:
         return self.logits
 
     def _embed(self, op: Op) -> None:
-        width = self.buffers[op["out"][0]].shape[1]
-        w = codec(op["dense_type"]).decode(op["dense"], (op["dense_rows"], width))
+        width, mat = self.buffers[op["out"][0]].shape[1], op.get("head")
+        if mat is not None:
+            w = codec(mat.type).decode(mat.unpack(), (mat.rows, width))
+        else:
+            w = codec(op["dense_type"]).decode(op["dense"], (op["dense_rows"], width))
         self.buffers[op["out"][0]] = w[self.tokens]
 
     def _norm(self, op: Op) -> None:
@@ -178,10 +181,10 @@ class PlanPlayer:
             h = self.buffers[op["in"]][-self.n_logits :]
             mat = op["head"]
             if mat.type in QUANTISED_HEADS:
-                values, scales = QUANTISED_HEADS[mat.type](mat.data, mat.rows)
+                values, scales = QUANTISED_HEADS[mat.type](mat.unpack(), mat.rows)
                 self.logits = np.stack([head_of_integers(values, scales, row) for row in h])
             else:
-                w = codec(mat.type).decode(mat.data, (mat.rows, mat.cols))
+                w = codec(mat.type).decode(mat.unpack(), (mat.rows, mat.cols))
                 self.logits = np.stack([lane_sum(w * row) for row in h])
 
 

@@ -51,8 +51,8 @@ def naive_tl2(data: np.ndarray, rows: int, cols: int, tiling: tuple[int, int, in
     t4, x = np.divmod(within, 24)
     half, j = np.divmod(r, 16)
     at = tm * (outer * k3 // 24) + tk * (outer * tile // 24) + tb * (32 * tile // 24) + t4 * 32 + 2 * j
-    signs = data[rows * k3 // 6 :]
-    word = (signs[at] if at.size else at).astype(np.int64) | (signs[at + 1] if at.size else at).astype(np.int64) << 8
+    signs = data[rows * k3 // 6 :].astype(np.int64)
+    word = signs[at] | signs[at + 1] << 8
     v = np.where(word >> (15 - (2 * (x // 3) + half)) & 1, -index, index) + 13
     trits[:, :k3] = np.choose(k % 3, [v // 9, v // 3 % 3, v % 3]) - 1
     m, k = np.meshgrid(np.arange(rows), np.arange(k2), indexing="ij")

@@ -74,7 +74,9 @@ class TL2(TiledCodec):
         if index.max(initial=0) > 13:
             row, three = (int(i) for i in np.argwhere(index > 13)[0])
             raise no_weights(int(index[row, three]), first_row + row, 3 * three, _CAUSE)
-        bits = np.unpackbits(signs[tiles][..., ::-1], axis=-1).reshape(n // tiling.rows_outer, *signs.shape[1:5], 8, 2)
+        bits = np.unpackbits(signs[tiles][..., ::-1], axis=-1).reshape(
+            n // tiling.rows_outer, *signs.shape[1:5], 8, 2
+        )
         negative = bits.transpose(0, 2, 6, 4, 1, 3, 5).reshape(n, n_threes // 3)
         trits[:, :n_threes] = _THREES[negative << 4 | index].reshape(n, n_threes)
         packed = pairs[tiles].transpose(0, 2, 5, 4, 6, 1, 3).reshape(n, (cols - n_threes) // 4)
