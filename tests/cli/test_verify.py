@@ -126,7 +126,9 @@ def test_diff_of_a_conversion(bitnet: Callable, sound: Path, tmp_path: Path) -> 
         "~  ffn_down     1  I2_S 256 × 512  TQ2_0 256 × 512  the same\n\n"
         "unchanged: 20 metadata keys, 5 tensors\n"
     )
-    assert "F16 258 × 256" in embedding and "Q8_0 258 × 256" in embedding and "differ, by at most" in embedding
+    assert (
+        "F16 258 × 256" in embedding and "Q8_0 258 × 256" in embedding and "differ, by at most" in embedding
+    )
 
 
 def test_diff_of_the_same(bitnet: Callable, sound: Path) -> None:

@@ -8,8 +8,8 @@ import gguf
 import numpy as np
 import pytest
 from gguf.quants import dequantize, quantize
-from ternary_models import plain_weights, same_weights, ternary_model, weights_of
-from tiny_gguf import ARRAY, I32, STRING, TYPE_F16, TYPE_F32, TYPE_I2_S, U32, TinyGGUF
+from ternary_models import llama_model, plain_weights, same_weights, ternary_model, weights_of
+from tiny_gguf import TYPE_F16, TYPE_F32, TYPE_I2_S
 
 from bitnet_cli.convert.pipeline import convert
 from bitnet_cli.convert.target import OUTTYPES
@@ -18,23 +18,6 @@ from bitnet_cli.library import BitNetModel
 IDS = [256, 65, 66, 200, 0, 7]
 UPSTREAM = ("TQ1_0", "TQ2_0", "F16", "F32", "BF16")
 """Types that the package can make ternary matrices in."""
-
-
-def llama_model() -> TinyGGUF:
-    """A tiny `llama` model with one merge: the package cannot write empty arrays."""
-    model = ternary_model(arch="llama")
-    (_, (_, tokens)), (_, (_, types)) = (
-        (key, model.metadata[f"tokenizer.ggml.{key}"][1]) for key in ("tokens", "token_type")
-    )
-    model.metadata |= {
-        "llama.vocab_size": (U32, 259),
-        "tokenizer.ggml.tokens": (ARRAY, (STRING, [*tokens, "ab"])),
-        "tokenizer.ggml.token_type": (ARRAY, (I32, [*types, 1])),
-        "tokenizer.ggml.merges": (ARRAY, (STRING, ["a b"])),
-    }
-    ne, kind, raw = model.tensors["token_embd.weight"]
-    model.tensors["token_embd.weight"] = ((ne[0], 259), kind, raw + raw[: 2 * ne[0]])
-    return model
 
 
 def written_by_the_package(path: Path, type_name: str, embed: str = "F16") -> Path:
