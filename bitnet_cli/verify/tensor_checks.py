@@ -76,8 +76,8 @@ def check_gaps(source: GGUFSource, report: VerifyReport) -> None:
     """Bytes between tensors and behind the last should be zeros, as few as the alignment asks for."""
     infos = sorted(source.reader.tensors.values(), key=lambda info: info.offset)
     ends = [(info.name, info.offset + info.n_bytes) for info in infos]
-    starts = [*(info.offset for info in infos[1:]), source.reader.size]
-    for (name, end), start in zip(ends, starts, strict=True):
+    starts = [info.offset for info in infos] + [source.reader.size]
+    for (name, end), start in zip(ends, starts[1:], strict=True):
         if start - end >= source.alignment:
             report.remark(name, f"{start - end} bytes behind it belong to no tensor")
         elif source.reader.bytes_between(end, start).any():

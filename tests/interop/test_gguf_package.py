@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import pytest
 from gguf.quants import dequantize, quantize
-from ternary_models import llama_model, plain_weights, same_weights, ternary_model, weights_of
+from ternary_models import llama_model, plain_weights, same_weights, weights_of
 from tiny_gguf import TYPE_F16, TYPE_F32, TYPE_I2_S
 
 from bitnet_cli.convert.pipeline import convert
