@@ -86,8 +86,9 @@ TilingOpt = Annotated[
     list[str] | None,
     typer.Option(
         "--tiling",
-        metavar="[ROWSxCOLS=]BM,BK,bm",
-        help="How TL1 and TL2 weights are cut into tiles in a file that does not say it; may be repeated.",
+        metavar="TILING",
+        help="How TL1 and TL2 weights are cut into tiles in a file that does not say it: BM,BK,bm, or "
+        "ROWSxCOLS=BM,BK,bm for one shape; may be repeated.",
         show_default=False,
     ),
 ]

@@ -210,6 +210,7 @@ def _write_dense(
         kind.add_values(written, float(np.abs(written - values).max(initial=0.0)))
         writer.write(tensor.name, encoded)
         meter.add(n_bytes, tensor.name)
+        source.done(tensor)  # Not at the end: an embedding may be larger than all else together.
 
 
 def _blocks(tensor: SourceTensor) -> Iterator[tuple[int, int, int]]:

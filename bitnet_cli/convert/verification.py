@@ -19,6 +19,7 @@ from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader
 
 _AGAIN = "memory or disk may be faulty; convert again, and report it if it happens again"
+_PIECE_BYTES = 1 << 22
 
 
 def verify_file(
@@ -78,24 +79,41 @@ def _verify_dense(
 ) -> None:
     tensor, codec = planned.source, planned.codec
     data, raw = file.data(tensor.name), source.raw(tensor) if planned.type == tensor.kept else None
-    if raw is not None or not isinstance(codec, BlockCodec):
-        if not np.array_equal(data, raw if raw is not None else data):
+
+    def give_back() -> None:  # Not at the end: an embedding may be larger than all else together.
+        source.done(tensor)
+        file.advise_done(tensor.name)
+
+    if raw is not None:
+        if not equal_bytes(data, raw, give_back):
             raise _difference(file.path, tensor.name, "it is not the copy that it should be")
         done(tensor.n_bytes, tensor.name)
         return
+    assert isinstance(codec, BlockCodec)
     max_error = report.kinds[tensor.kind].max_error
     row_bytes = codec.n_bytes(tensor.shape[-1:])
     rows, cols = tensor.matrix
     for start, stop in row_blocks(rows, cols):
         found = codec.decode(data[start * row_bytes : stop * row_bytes], (stop - start, cols))
-        with np.errstate(
-            invalid="ignore"
-        ):  # A damaged value may be infinite; NaN is not <= max_error either.
+        # A damaged value may be infinite; NaN is not <= max_error either.
+        with np.errstate(invalid="ignore"):
             error = float(np.abs(found - source.rows(tensor, start, stop)).max(initial=0.0))
         if not error <= max_error:
             raise _difference(file.path, tensor.name, f"rows {start} to {stop - 1} are off by {error:.3g}")
         done(tensor.n_bytes * stop // rows - tensor.n_bytes * start // rows, tensor.name)
-        file.advise_done(tensor.name)  # Not at the end: an embedding may be larger than all else together.
+        give_back()
+
+
+def equal_bytes(first: np.ndarray, second: np.ndarray, give_back: Callable[[], None]) -> bool:
+    """Whether two uint8 arrays are the same; `give_back` is called after each piece of them."""
+    if first.nbytes != second.nbytes:
+        return False
+    for start in range(0, first.nbytes, _PIECE_BYTES):
+        piece = slice(start, start + _PIECE_BYTES)
+        if not np.array_equal(first[piece], second[piece]):
+            return False
+        give_back()
+    return True
 
 
 def first_difference(first: TernaryWeights, second: TernaryWeights) -> int | None:

@@ -15,7 +15,7 @@ import numpy as np
 from bitnet_cli.convert.checkpoint import row_blocks
 from bitnet_cli.convert.gguf_source import values_of
 from bitnet_cli.convert.source import Source, SourceTensor, TernaryWeights
-from bitnet_cli.convert.verification import first_difference
+from bitnet_cli.convert.verification import equal_bytes, first_difference
 from bitnet_cli.formats.codecs import DENSE_CODECS, TERNARY_TYPES
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
 
@@ -69,11 +69,16 @@ def compare(first: Source, a: SourceTensor, second: Source, b: SourceTensor) -> 
 
 
 def _same_bytes(first: Source, a: SourceTensor, second: Source, b: SourceTensor) -> bool:
-    """Whether the bytes say that the weights are the same; those of TL1 and TL2 do not, their order may differ."""
-    if a.kept != b.kept or a.kept in (GGMLType.TL1, GGMLType.TL2):
+    """Whether two dense tensors are copies. Ternary ones may mean different weights: by layout, tiling, or scale tensor."""
+    if a.kept != b.kept or _is_ternary(a) or _is_ternary(b):
         return False
     x, y = first.raw(a), second.raw(b)
-    return x is not None and y is not None and np.array_equal(x, y)
+
+    def give_back() -> None:
+        first.done(a)
+        second.done(b)
+
+    return x is not None and y is not None and equal_bytes(x, y, give_back)
 
 
 def _is_ternary(tensor: SourceTensor) -> bool:
@@ -88,7 +93,8 @@ def _values(source: Source, tensor: SourceTensor) -> Iterator[np.ndarray]:
     """The values of a tensor in blocks of rows; two tensors of one shape have the same blocks."""
     weights = source.ternary(tensor) if _is_ternary(tensor) else None
     for start, stop in row_blocks(*tensor.matrix):
-        yield (source.rows(tensor, start, stop) if weights is None else values_of(weights, start, stop))
+        yield source.rows(tensor, start, stop) if weights is None else values_of(weights, start, stop)
+        source.done(tensor)
 
 
 def _compare_ternary(x: TernaryWeights, y: TernaryWeights) -> Difference:

@@ -10,7 +10,7 @@ import numpy as np
 
 from bitnet_cli.convert.gguf_source import GGUFSource
 from bitnet_cli.convert.source import SourceTensor
-from bitnet_cli.errors import BitnetError, printable
+from bitnet_cli.errors import BitnetError, UsageError, printable
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import type_name
 from bitnet_cli.verify.comparison import compare
@@ -183,8 +183,13 @@ def _changed(
         return TensorChange(one.name, "changed", before, after, two.n_values)
     try:
         found = compare(first, tensor, second, other)
+    except UsageError:
+        raise
     except BitnetError as error:
-        return TensorChange(one.name, "changed", before, after, one.n_values, obstacle=error.message)
+        words = error.message
+        for source, which in ((first, "first"), (second, "second")):
+            words = words.replace(f"{source.path}: `{one.name}`: ", f"the {which} file: ")
+        return TensorChange(one.name, "changed", before, after, one.n_values, obstacle=words)
     if not found.comparable:
         words = "one of the types cannot be read; the bytes differ"
         return TensorChange(one.name, "changed", before, after, one.n_values, obstacle=words)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bitnet_cli.convert.gguf_source import GGUFSource
 from bitnet_cli.convert.source import Source, SourceTensor
-from bitnet_cli.errors import BitnetError
+from bitnet_cli.errors import BitnetError, UsageError
 from bitnet_cli.formats.gguf_types import type_name
 from bitnet_cli.verify.comparison import compare, in_words
 from bitnet_cli.verify.model_checks import check_model
@@ -60,6 +60,8 @@ def _compare_one(
     kind.different, kind.largest = kind.different or 0, kind.largest or 0.0
     try:
         found = compare(source, tensor, against, wanted)
+    except UsageError:
+        raise
     except BitnetError as error:
         report.problem(tensor.name, f"it cannot be compared: {error.message}")
         kind.problems += 1

@@ -7,7 +7,7 @@ import numpy as np
 from bitnet_cli.convert.checkpoint import row_blocks
 from bitnet_cli.convert.gguf_source import GGUFSource
 from bitnet_cli.convert.source import SourceTensor
-from bitnet_cli.errors import BitnetError, FormatError
+from bitnet_cli.errors import BitnetError, FormatError, UsageError
 from bitnet_cli.formats.codecs import DENSE_CODECS, TERNARY_FLOATS, TERNARY_TYPES
 from bitnet_cli.formats.gguf_types import type_name
 from bitnet_cli.verify.report import Done, VerifyReport
@@ -40,6 +40,8 @@ def check_tensors(source: GGUFSource, report: VerifyReport, done: Done) -> None:
 def _check_ternary(source: GGUFSource, tensor: SourceTensor, report: VerifyReport) -> None:
     try:
         weights = source.ternary(tensor)
+    except UsageError:
+        raise
     except BitnetError as error:
         if tensor.kept in TERNARY_FLOATS and not isinstance(error, FormatError):
             report.problem(tensor.name, "the weights are ordinary floats, not ternary")
@@ -62,6 +64,7 @@ def _check_dense(source: GGUFSource, tensor: SourceTensor, report: VerifyReport)
             where = f"row {start + row}, column {col}" if len(tensor.shape) > 1 else f"value {col}"
             report.problem(tensor.name, f"{where} is {values[row, col]}, not a finite number")
             return
+        source.done(tensor)
 
 
 def _without_place(error: BitnetError, source: GGUFSource, tensor: SourceTensor) -> str:
@@ -73,8 +76,8 @@ def check_gaps(source: GGUFSource, report: VerifyReport) -> None:
     """Bytes between tensors and behind the last should be zeros, as few as the alignment asks for."""
     infos = sorted(source.reader.tensors.values(), key=lambda info: info.offset)
     ends = [(info.name, info.offset + info.n_bytes) for info in infos]
-    starts = [*(info.offset for info in infos[1:]), source.reader.size]
-    for (name, end), start in zip(ends, starts, strict=True):
+    starts = [info.offset for info in infos] + [source.reader.size]
+    for (name, end), start in zip(ends, starts[1:], strict=True):
         if start - end >= source.alignment:
             report.remark(name, f"{start - end} bytes behind it belong to no tensor")
         elif source.reader.bytes_between(end, start).any():

@@ -14,6 +14,7 @@ COMMANDS = {
     "bitnet_run": ["run", "--help"],
     "bitnet_convert": ["convert", "--help"],
     "bitnet_inspect": ["inspect", "--help"],
+    "bitnet_verify": ["verify", "--help"],
     "bitnet_perplexity": ["perplexity", "--help"],
     "bitnet_embed": ["embed", "--help"],
     "bitnet_bench": ["bench", "--help"],

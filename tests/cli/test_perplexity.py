@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitnet_cli.library import BitNetModel
+from bitnet_cli.library import BUILTIN_MODEL, BitNetModel
 
 STORY = (
     "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw "
@@ -113,3 +113,16 @@ def test_one_clear_error(
 def test_the_text_must_be_named(bitnet: Callable) -> None:
     ran = bitnet("perplexity")
     assert ran.code == 2 and "'-f'" in ran.err
+
+
+@pytest.mark.parametrize("outtype", ["i2_s", "tl1", "tl2", "tq1_0", "tq2_0", "q2_0", "iq2_bn", "f16"])
+def test_every_type_has_the_same_perplexity(bitnet: Callable, text: Path, tmp_path: Path, outtype: str) -> None:
+    """To the last digit: f16 holds the scales of the built-in model, so no type loses anything."""
+    path = tmp_path / "model.gguf"
+    assert bitnet("convert", BUILTIN_MODEL, "-o", path, "--outtype", outtype).code == 0
+    command = ["perplexity", "-f", text, "-c", N_CTX, "--chunks", 2, "--json"]
+    found, expected = (
+        json.loads(bitnet(*command, *model).out) for model in (["-m", path], ["-m", BUILTIN_MODEL])
+    )
+    assert found["running"] == expected["running"] and found["error"] == expected["error"]
+    assert bitnet("perplexity", "-m", path, "-f", text, "-c", N_CTX).out.endswith(GOLDEN)

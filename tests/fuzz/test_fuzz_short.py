@@ -12,7 +12,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 
 
-@pytest.mark.parametrize("target", ["fuzz_gguf.py", "fuzz_safetensors.py"])
+@pytest.mark.parametrize("target", ["fuzz_gguf.py", "fuzz_safetensors.py", "fuzz_convert.py"])
 def test_two_seconds(target: str) -> None:
     result = subprocess.run(
         [sys.executable, HERE / target, "--seconds", "2", "--seed", "1"],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from naive_gguf import naive_i2_s
-from tiny_gguf import TYPE_I2_S, TinyGGUF, tiny_model
+from tiny_gguf import ARRAY, I32, STRING, TYPE_I2_S, U32, TinyGGUF, tiny_model
 
 from bitnet_cli.formats.codecs import TERNARY_FLOATS, codec_named, ternary_codec_for
 from bitnet_cli.formats.gguf_reader import GGUFReader
@@ -42,6 +42,23 @@ def ternary_model(
             written = codec or codec_named(type_name)
             data = written.encode(trits, scales_like(per, shape, seed, exact=exact))
             model.tensors[name] = (ne, int(written.type_id), data.tobytes())
+    return model
+
+
+def llama_model() -> TinyGGUF:
+    """A tiny `llama` model with one merge: the `gguf` package cannot write empty arrays."""
+    model = ternary_model(arch="llama")
+    (_, (_, tokens)), (_, (_, types)) = (
+        (key, model.metadata[f"tokenizer.ggml.{key}"][1]) for key in ("tokens", "token_type")
+    )
+    model.metadata |= {
+        "llama.vocab_size": (U32, 259),
+        "tokenizer.ggml.tokens": (ARRAY, (STRING, [*tokens, "ab"])),
+        "tokenizer.ggml.token_type": (ARRAY, (I32, [*types, 1])),
+        "tokenizer.ggml.merges": (ARRAY, (STRING, ["a b"])),
+    }
+    ne, kind, raw = model.tensors["token_embd.weight"]
+    model.tensors["token_embd.weight"] = ((ne[0], 259), kind, raw + raw[: 2 * ne[0]])
     return model
 
 
