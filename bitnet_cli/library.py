@@ -21,6 +21,7 @@ from bitnet_cli.engine.scoring import log_probabilities
 from bitnet_cli.engine.session import Session
 from bitnet_cli.errors import FormatError, UsageError
 from bitnet_cli.formats.codecs import ternary_codec_for
+from bitnet_cli.formats.codecs.tiling import GivenTilings
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader
 from bitnet_cli.native import DEFAULT_KV_TYPE, Context, physical_cores
@@ -131,6 +132,7 @@ class BitNetModel:
         kernel: str | None = None,
         kv_type: str | None = None,
         i2s_layout: str | None = None,
+        tiling: Sequence[str] | None = None,
     ) -> BitNetModel:
         """Loads a GGUF file.
 
@@ -144,6 +146,8 @@ class BitNetModel:
             kv_type: what keys and values are stored as: `f32`, `f16` or `i8`; None for `f16`.
             i2s_layout: how I2_S weights lie in the file: `x86` or None, or `arm64` as some builds of bitnet.cpp on ARM
                 wrote them. Nothing in a file tells.
+            tiling: how TL1 and TL2 weights are cut into tiles, if the file does not say it and the shapes are none that
+                bitnet.cpp ships a tiling for: `256,128,32`, or `1536x4096=256,128,32` for one shape.
 
         Raises:
             FormatError, UnsupportedError, UsageError: see `bitnet_cli.errors`.
@@ -156,7 +160,11 @@ class BitNetModel:
             meta, notes = repair(reader.metadata)
             with ThreadPoolExecutor(1) as beside:
                 building = beside.submit(Tokenizer.from_metadata, meta)
-                codec_for = partial(ternary_codec_for, i2s_layout=i2s_layout or "x86")
+                codec_for = partial(
+                    ternary_codec_for,
+                    i2s_layout=i2s_layout or "x86",
+                    tilings=GivenTilings.parse(tiling or ()),
+                )
                 model = Model.load(reader, meta, ctx, options, codec_for)
                 with located(reader.path):
                     tokenizer = building.result()

@@ -77,3 +77,12 @@ I2sLayoutOpt = Annotated[
         show_default=False,
     ),
 ]
+TilingOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tiling",
+        metavar="[ROWSxCOLS=]BM,BK,bm",
+        help="How TL1 and TL2 weights are cut into tiles in a file that does not say it; may be repeated.",
+        show_default=False,
+    ),
+]

@@ -133,6 +133,10 @@ class EncodingFinder:
         if info.dtype == "U8" or self._has_scale(name):
             self._stored_scale(name)
 
+    def stored_scale(self, name: str) -> np.float32 | None:
+        """The multiplying scale that is stored beside a matrix, None if there is none. Raises as `check`."""
+        return self._stored_scale(name) if self._has_scale(name) else None
+
     def find(self, name: str, rows: int, cols: int) -> TernarySource:
         """The matrix `name`, whose logical size config.json gives as [rows, cols].
 

@@ -19,6 +19,8 @@ from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
 from bitnet_cli.errors import FormatError, UnsupportedError, printable
 from bitnet_cli.formats.codecs import TERNARY_TYPES, codec, is_bare, ternary_codec_for
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec, refuse_infinite
+from bitnet_cli.formats.codecs.ternary_floats import TernaryFloats
+from bitnet_cli.formats.codecs.tiled_codec import TiledCodec
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
@@ -293,9 +295,11 @@ class _Tensors:
             with np.errstate(over="ignore"):
                 scales = scales * self._factor(name, info)
             refuse_infinite(scales)
-        pack_format = getattr(lib, f"BN_PACK_{ternary.name.upper()}")
+        floats = isinstance(ternary, TernaryFloats)
+        pack_format = lib.BN_PACK_TRITS if floats else getattr(lib, f"BN_PACK_{ternary.name.upper()}")
+        tiling = ternary.tiling_for(info.shape) if isinstance(ternary, TiledCodec) else None
         try:
-            mat = TernaryMatrix.pack(self.ctx, pack_format, codes, rows, cols, scales, layout)
+            mat = TernaryMatrix.pack(self.ctx, pack_format, codes, rows, cols, scales, layout, tiling)
         except NotTernaryError:
             with located(self.reader.path, name):
                 ternary.decode(data, info.shape)  # Knows the place.

@@ -6,7 +6,7 @@ Limits that no honest file meets: 65,536 metadata keys, 131,072 tensors, 16 MiB 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from bitnet_cli.formats.gguf_types import (
     MAX_DIMS,
     bare_tensor_bytes,
     has_known_size,
+    meant_type,
     tensor_bytes,
     type_name,
 )
@@ -43,7 +44,7 @@ class TensorInfo:
     shape: tuple[int, ...]
     """NumPy order, slowest dimension first: (rows, cols) of a matrix; reversed in the file."""
     type: int
-    """Number of the tensor type, known to `GGMLType` or not."""
+    """Number of the tensor type, known to `GGMLType` or not; `GGMLType.MXFP4` where the file's 39 means that."""
     offset: int
     """Of the first byte, from the beginning of the file."""
     n_bytes: int
@@ -89,7 +90,7 @@ class GGUFReader:
         self.alignment = _alignment(cursor, self.metadata)
         table = _read_table(cursor, n_tensors)
         self.data_offset = -(-cursor.pos // self.alignment) * self.alignment
-        self.tensors = _place(cursor, table, self.data_offset, self.alignment)
+        self.tensors = _place(cursor, table, self.data_offset, self.alignment, self.metadata)
 
     def value_type(self, key: str) -> str:
         """Type of a metadata value, such as `u32`, `string` or `array<string>`."""
@@ -99,6 +100,10 @@ class GGUFReader:
         """The bytes of a tensor: uint8 [n_bytes], a read-only view of the file, scales included."""
         info = self.tensors[name]
         return self._mapping.view(info.offset, info.n_bytes)
+
+    def bytes_between(self, start: int, stop: int) -> np.ndarray:
+        """Bytes of the file that may belong to no tensor: uint8 [stop - start], a read-only view."""
+        return self._mapping.view(start, stop - start)
 
     def advise_done(self, name: str) -> None:
         """Lets the system take back the memory that reading a tensor filled; call it after repacking."""
@@ -193,7 +198,9 @@ def _read_row(cursor: Cursor, name: str) -> _Row:
     return _Row(tuple(reversed(dims)), tensor_type, cursor.u64("the offset of a tensor"), pos)
 
 
-def _place(cursor: Cursor, table: dict[str, _Row], data_offset: int, alignment: int) -> dict[str, TensorInfo]:
+def _place(
+    cursor: Cursor, table: dict[str, _Row], data_offset: int, alignment: int, metadata: Metadata
+) -> dict[str, TensorInfo]:
     """Turns the table into TensorInfos: aligned, inside the file, not overlapping."""
     end_of_file = cursor.mapping.size
     by_offset = sorted(table, key=lambda name: table[name].offset)
@@ -207,6 +214,7 @@ def _place(cursor: Cursor, table: dict[str, _Row], data_offset: int, alignment: 
                 key=name,
                 pos=row.pos,
             )
+        row = replace(row, type=meant_type(row.type, row.shape, limit - start, alignment, metadata))
         n_bytes = _size(cursor, name, row, limit - start, alignment)
         if start >= end_of_file or n_bytes > end_of_file - start:
             raise cursor.error(

@@ -159,9 +159,14 @@ class Layout(IntEnum):
 class Tiling(Protocol):
     """How a TL1 or TL2 tensor is cut into tiles."""
 
-    rows_outer: int
-    cols: int
-    rows_inner: int
+    @property
+    def rows_outer(self) -> int: ...
+
+    @property
+    def cols(self) -> int: ...
+
+    @property
+    def rows_inner(self) -> int: ...
 
 
 class TernaryMatrix:

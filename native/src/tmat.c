@@ -14,15 +14,16 @@
 #include "dispatch.h"
 #include "entries.h"
 #include "file_codes.h"
+#include "file_codes_tl.h"
 
 enum {
     MAX_COLS = 1 << 22,                     /* 2 * 128 * cols stays below 2^31: int32 sums are exact */
     PIECE_ROWS = BN_STRIP_ROWS,
-    PIECE_COLS = 3 * BN_GROUP_COLS          /* whole blocks of every layout and format */
+    PIECE_COLS = 3 * BN_GROUP_COLS          /* whole blocks of every layout and format, whole threes of TL2 */
 };
 _Static_assert(2LL * 128 * MAX_COLS < 1LL << 31, "int32 sums of code * q");
 _Static_assert(PIECE_COLS % BN_FILE_COLS == 0 && PIECE_COLS % BN_GROUP_COLS == 0 && PIECE_COLS % BN_LOOKUP_COLS == 0 &&
-                   PIECE_ROWS % BN_SLAB_ROWS == 0,
+                   PIECE_COLS % 24 == 0 && PIECE_ROWS % BN_SLAB_ROWS == 0 && PIECE_ROWS % 32 == 0,
                "pieces are whole");
 _Static_assert(PIECE_COLS % 256 == 0 && PIECE_ROWS % BN_SLAB_ROWS == 0, "pieces hold whole groups of g2");
 
@@ -37,6 +38,7 @@ typedef struct {
     const uint8_t *data;
     size_t row_bytes;                       /* of a row, its scale included */
     size_t row_scale;                       /* bytes of the scale in front of a row's blocks */
+    bn_tiled tiled;                         /* of TL1 and TL2, instead of rows */
 } file_rows;
 
 typedef struct {
@@ -49,6 +51,11 @@ typedef struct {
 } pack_job;
 
 /* ---- From a format to codes ---- */
+
+static int is_tiled(bn_pack_format format)
+{
+    return format == BN_PACK_TL1 || format == BN_PACK_TL2;
+}
 
 /* n codes of one row from col on, both multiples of what the format codes together. Returns 1 if a weight is not
  * ternary. */
@@ -77,11 +84,14 @@ static int read_piece(const pack_job *job, size_t row, size_t col, code_piece *p
     const bn_tmat *mat = job->mat;
     size_t n_rows = mat->rows - row < PIECE_ROWS ? mat->rows - row : PIECE_ROWS;
     size_t n_cols = mat->cols - col < PIECE_COLS ? mat->cols - col : PIECE_COLS;
-    int bad = 0;
+    int bad = 0, tiled = is_tiled(job->source.format);
     for (size_t r = 0; r < n_rows; r++) {
         memset(piece->at[r] + n_cols, 1, PIECE_COLS - n_cols);
-        bad |= read_row(&job->source, row + r, col, n_cols, piece->at[r]);
+        if (!tiled)
+            bad |= read_row(&job->source, row + r, col, n_cols, piece->at[r]);
     }
+    if (tiled)
+        bad = bn_codes_tiled(&job->source.tiled, row, n_rows, col, n_cols, piece->at[0], PIECE_COLS);
     memset(piece->at[n_rows], 1, (PIECE_ROWS - n_rows) * PIECE_COLS);
     return bad;
 }
@@ -233,8 +243,12 @@ static void pack_pieces(void *arg, int32_t thread)
 
 /* Finds where the rows of the source lie. Returns 0 if the format cannot hold the shape, or not in n_bytes: then no row of
  * it may be read. */
-static int find_rows(file_rows *source, size_t rows, size_t cols, size_t n_bytes)
+static int find_rows(file_rows *source, size_t rows, size_t cols, const bn_tiling *tiling, size_t n_bytes)
 {
+    if (rows == 0 || cols == 0 || cols > MAX_COLS || rows > SIZE_MAX / 8 / cols || is_tiled(source->format) != !!tiling)
+        return 0;
+    if (tiling)
+        return bn_tiled_find(source->format, tiling, source->data, n_bytes, rows, cols, &source->tiled);
     static const struct {
         uint16_t cols, bytes;               /* of a block */
         uint8_t row_scale;
@@ -247,8 +261,7 @@ static int find_rows(file_rows *source, size_t rows, size_t cols, size_t n_bytes
         [BN_PACK_IQ2_BN_R4] = {64, 16, 4, 0, 4}, [BN_PACK_Q2_0] = {64, 18, 0, 0, 1},
     };
     size_t format = (size_t)source->format;
-    if (format >= sizeof formats / sizeof formats[0] || rows == 0 || cols == 0 || cols > MAX_COLS ||
-        rows > SIZE_MAX / 8 / cols || cols % formats[format].cols || rows % formats[format].rows)
+    if (format >= sizeof formats / sizeof formats[0] || cols % formats[format].cols || rows % formats[format].rows)
         return 0;
     size_t blocks = cols / formats[format].cols * formats[format].bytes;
     source->row_scale = formats[format].row_scale;
@@ -384,7 +397,7 @@ bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, con
 {
     bn_tmat shape = {.rows = rows, .cols = cols, .layout = layout, .group_scale_bytes = sizeof *scales};
     file_rows source = {.format = format, .data = data};
-    if (!ctx || !data || !out || tiling || !find_rows(&source, rows, cols, n_bytes) || !scales ||
+    if (!ctx || !data || !out || !find_rows(&source, rows, cols, tiling, n_bytes) || !scales ||
         !measure_scales(&shape, n_scale_rows, n_scale_cols) || !measure(&shape))
         return BN_ERR_ARG;
     *out = NULL;

@@ -319,6 +319,7 @@ int main(int argc, char **argv)
     check_contexts();
     check_matrices();
     check_file_codes(quick);
+    check_file_codes_tl(quick);
     check_caches();
     check_row_bytes();
     check_matmuls(quick);

@@ -12,6 +12,7 @@ void check_heads(int quick);
 void check_far(void);
 /* Every format of files gives the weights that its description says, and damage is seen. */
 void check_file_codes(int quick);
+void check_file_codes_tl(int quick);
 /* Wrong plans and wrong runs are refused; whatever is not refused runs without harm. */
 void check_plan_arguments(int quick);
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitnet_cli.cli.options import I2sLayoutOpt, IsaOpt, JsonOpt, KvTypeOpt, ModelOpt, ThreadsOpt
+from bitnet_cli.cli.options import I2sLayoutOpt, IsaOpt, JsonOpt, KvTypeOpt, ModelOpt, ThreadsOpt, TilingOpt
 from bitnet_cli.cli.output import Progress, out
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def perplexity(
     threads: ThreadsOpt = None,
     kv_type: KvTypeOpt = None,
     i2s_layout: I2sLayoutOpt = None,
+    tiling: TilingOpt = None,
     isa: IsaOpt = None,
     json: JsonOpt = False,
 ) -> None:
@@ -54,7 +55,13 @@ def perplexity(
     from bitnet_cli.perplexity import chunks_of, estimates
 
     bitnet = BitNetModel.from_pretrained(
-        model, n_threads=threads, context_length=ctx_size, isa=isa, kv_type=kv_type, i2s_layout=i2s_layout
+        model,
+        n_threads=threads,
+        context_length=ctx_size,
+        isa=isa,
+        kv_type=kv_type,
+        i2s_layout=i2s_layout,
+        tiling=tiling,
     )
     for note in bitnet.notes:
         out.note(f"note: {note}")

@@ -18,6 +18,7 @@ from bitnet_cli.cli.options import (
     KvTypeOpt,
     ModelOpt,
     ThreadsOpt,
+    TilingOpt,
 )
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import UsageError
@@ -124,6 +125,7 @@ def run(
         ),
     ] = False,
     i2s_layout: I2sLayoutOpt = None,
+    tiling: TilingOpt = None,
     isa: IsaOpt = None,
     kernel: KernelOpt = None,
     json: JsonOpt = False,
@@ -157,6 +159,7 @@ def run(
         kernel=kernel,
         kv_type=kv_type,
         i2s_layout=i2s_layout,
+        tiling=tiling,
     )
     for note in bitnet.notes:
         out.note(f"note: {note}")

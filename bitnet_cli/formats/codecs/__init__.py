@@ -19,10 +19,14 @@ from bitnet_cli.formats.codecs.q4_0 import Q4_0
 from bitnet_cli.formats.codecs.q6_k import Q6_K
 from bitnet_cli.formats.codecs.q8_0 import Q8_0
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
+from bitnet_cli.formats.codecs.ternary_floats import TernaryBF16, TernaryF16, TernaryF32
+from bitnet_cli.formats.codecs.tiling import GivenTilings, tiling_to_read
+from bitnet_cli.formats.codecs.tl1 import TL1
+from bitnet_cli.formats.codecs.tl2 import TL2
 from bitnet_cli.formats.codecs.tq1_0 import TQ1_0
 from bitnet_cli.formats.codecs.tq2_0 import TQ2_0
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
-from bitnet_cli.formats.gguf_types import GGMLType, type_name
+from bitnet_cli.formats.gguf_types import GGMLType, file_number, type_name
 
 Codec = BlockCodec | TernaryCodec
 """`codec.ternary` tells the two kinds apart; so does `isinstance(codec, BlockCodec)`."""
@@ -33,7 +37,9 @@ DENSE_CODECS: tuple[BlockCodec, ...] = (F32(), F16(), BF16(), Q8_0(), Q6_K(), Q4
 TERNARY_CODECS: tuple[TernaryCodec, ...] = (
     IQ1_BN(),
     TQ1_0(),
+    TL2(),
     I2S(),
+    TL1(),
     IQ2_BN(),
     IQ2_BN_R4(),
     TQ2_0(),
@@ -46,6 +52,11 @@ CODECS: tuple[Codec, ...] = (*DENSE_CODECS, *TERNARY_CODECS)
 
 TERNARY_TYPES = frozenset(int(each.type_id) for each in TERNARY_CODECS)
 """Numbers of the tensor types that hold ternary weights."""
+
+TERNARY_FLOATS: dict[int, TernaryCodec] = {
+    each.type_id: each for each in (TernaryF32(), TernaryF16(), TernaryBF16())
+}
+"""How ternary weights are read from tensors of types that hold any weights; whether they are ternary, they tell."""
 
 I2S_LAYOUTS: dict[str, TernaryCodec] = {"x86": I2S(), "arm64": I2SArm()}
 """The layouts that I2_S tensors can have, the usual one first; no file says which."""
@@ -60,7 +71,8 @@ def codec(type_id: int) -> Codec:
             return candidate
     known = ", ".join(candidate.type_id.name for candidate in CODECS)
     raise UnsupportedError(
-        f"tensors of type `{type_name(type_id)}` ({type_id}) are not supported", hint=f"supported are {known}"
+        f"tensors of type `{type_name(type_id)}` ({file_number(type_id)}) are not supported",
+        hint=f"supported are {known}",
     )
 
 
@@ -72,24 +84,33 @@ def dense_codec(type_id: int) -> BlockCodec:
     return found
 
 
-def ternary_codec_for(reader: GGUFReader, info: TensorInfo, i2s_layout: str = "x86") -> TernaryCodec:
+def ternary_codec_for(
+    reader: GGUFReader, info: TensorInfo, i2s_layout: str = "x86", tilings: GivenTilings | None = None
+) -> TernaryCodec:
     """The codec that reads one ternary tensor of a file.
 
     Args:
         reader: the file, whose metadata and other tensors may be needed to tell.
         info: the tensor.
         i2s_layout: which of I2S_LAYOUTS the I2_S tensors of the file have.
+        tilings: how TL1 and TL2 tensors are cut into tiles, if the user says it.
 
     Raises:
-        UnsupportedError: the tensor is not of a ternary type.
-        UsageError: there is no such layout.
+        UnsupportedError: the tensor is of a type that holds no ternary weights, or nothing is known about its tiling.
+        UsageError: there is no such layout, or the tiling does not fit.
+        FormatError: the metadata that should give the tiling are damaged.
     """
     if i2s_layout not in I2S_LAYOUTS:
         known = ", ".join(f"`{name}`" for name in I2S_LAYOUTS)
         raise UsageError(f"I2_S has no layout `{printable(i2s_layout)}`", hint=f"there are {known}")
     if info.type == GGMLType.I2_S:
         return I2S_LAYOUTS[i2s_layout]
+    if info.type in (GGMLType.TL1, GGMLType.TL2):
+        tiling = tiling_to_read(reader, info, tilings)
+        return TL1(tiling) if info.type == GGMLType.TL1 else TL2(tiling)
     found = codec(info.type)
+    if found.type_id in TERNARY_FLOATS:
+        return TERNARY_FLOATS[found.type_id]
     if isinstance(found, BlockCodec):
         raise UnsupportedError(
             f"{reader.path}: `{printable(info.name)}` of type {type_name(info.type)} is not a ternary matrix",

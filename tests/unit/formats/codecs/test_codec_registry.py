@@ -18,7 +18,7 @@ from bitnet_cli.formats.gguf_types import GGMLType
 
 def test_every_codec_is_found_by_number_and_name() -> None:
     dense, ternary = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0"], [c.name for c in TERNARY_CODECS]
-    assert ternary == ["iq1_bn", "tq1_0", "i2_s", "iq2_bn", "iq2_bn_r4", "tq2_0", "q2_0"]
+    assert ternary == ["iq1_bn", "tq1_0", "tl2", "i2_s", "tl1", "iq2_bn", "iq2_bn_r4", "tq2_0", "q2_0"]
     assert [c.name for c in CODECS] == dense + ternary
     for each in CODECS:
         assert codec(each.type_id) is each
@@ -28,7 +28,7 @@ def test_every_codec_is_found_by_number_and_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("type_id", "words"), [(3, "Q4_1"), (38, "TL1"), (39, "TL2 or MXFP4"), (77, "type 77")]
+    ("type_id", "words"), [(3, "Q4_1"), (40, "NVFP4"), (GGMLType.MXFP4, r"MXFP4` \(39\)"), (77, "type 77")]
 )
 def test_unknown_types_are_named(type_id: int, words: str) -> None:
     with pytest.raises(UnsupportedError, match=words) as error:

@@ -9,7 +9,7 @@ import pytest
 
 from bitnet_cli.errors import FormatError, RepresentationError
 from bitnet_cli.formats.codecs import block_codec, codec_named
-from bitnet_cli.formats.codecs.i2_s import I2S, stored_scale
+from bitnet_cli.formats.codecs.i2_s import I2S, I2SArm, stored_scale
 
 CODEC = codec_named("i2_s")
 
@@ -72,6 +72,33 @@ def test_v4_by_hash() -> None:
     assert codes[:8] == bytes.fromhex("a650226958940404")
     assert hashlib.sha256(codes).hexdigest().startswith("175d08f1bfb52aea")
     assert np.array_equal(CODEC.decode(CODEC.encode(trits, 1.0), trits.shape)[0], trits)
+
+
+@pytest.mark.parametrize(
+    ("index", "byte", "value"),
+    [
+        (0, 0, 0x95),
+        (16, 0, 0x65),
+        (32, 0, 0x59),
+        (48, 0, 0x56),
+        (64, 16, 0x95),
+        (96, 16, 0x59),
+        (127, 31, 0x56),
+    ],
+)
+def test_v2_one_hot_as_on_arm(index: int, byte: int, value: int) -> None:
+    trits = np.zeros((1, 128), np.int8)
+    trits[0, index] = 1
+    expected = bytearray(b"\x55" * 32)
+    expected[byte] = value
+    assert I2SArm().encode(trits, 1.0)[:32].tobytes() == bytes(expected)
+
+
+def test_v4_by_hash_as_on_arm() -> None:
+    trits = lcg_trits(256 * 512).reshape(256, 512)
+    codes = I2SArm().encode(trits, 1.0)[:-32].tobytes()
+    assert codes[:8] == bytes.fromhex("8a44084a65962001")
+    assert hashlib.sha256(codes).hexdigest().startswith("121390e239aade46")
 
 
 @pytest.mark.parametrize(("trit", "byte"), [(-1, 0x00), (0, 0x55), (1, 0xAA)])

@@ -1,8 +1,10 @@
-"""All ternary codecs: published vectors, the quantiser of the `gguf` package, a slow witness, and each other."""
+"""The ternary codecs that store rows one after another: published vectors, the quantiser of the `gguf` package, a slow
+witness, and each other."""
 
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import gguf
 import numpy as np
@@ -10,13 +12,19 @@ import pytest
 from naive_ternary import codes_and_weights
 
 from bitnet_cli.errors import FormatError, RepresentationError
-from bitnet_cli.formats.codecs import TERNARY_CODECS, codec_named, scaled_blocks
+from bitnet_cli.formats.codecs import TERNARY_CODECS, codec_named, scaled_blocks, ternary_codec_for
 from bitnet_cli.formats.codecs.i2_s import I2SArm
 from bitnet_cli.formats.codecs.iq1_bn import IQ1_BN
 from bitnet_cli.formats.codecs.iq2_bn import IQ2_BN
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
+from bitnet_cli.formats.codecs.tiled_codec import TiledCodec
+from bitnet_cli.formats.gguf_reader import GGUFReader
+from bitnet_cli.formats.gguf_writer import GGUFWriter, TensorSpec
 
-CODECS: dict[str, TernaryCodec] = {each.name: each for each in (*TERNARY_CODECS, I2SArm())}
+# TL1 and TL2 have other shapes: test_tiled_codecs.py.
+CODECS: dict[str, TernaryCodec] = {
+    each.name: each for each in (*TERNARY_CODECS, I2SArm()) if not isinstance(each, TiledCodec)
+}
 STREAM = np.array([((i * i + 3 * i) // 5) % 3 - 1 for i in range(256)], np.int8)
 
 # name: (trits, scales, the bytes that an independent encoder made of them)
@@ -95,6 +103,30 @@ def test_bytes_are_those_of_the_gguf_package(name: str, granularity: str) -> Non
     assert encoded.tobytes() == reference.tobytes()
     back = gguf.quants.dequantize(encoded.reshape(7, -1), gguf.GGMLQuantizationType[name.upper()])
     assert np.array_equal(back, weights(*CODECS[name].decode(encoded, trits.shape)))
+
+
+def test_files_go_to_the_gguf_package_and_come_from_it(tmp_path: Path) -> None:
+    names, (trits, scales) = ("tq1_0", "tq2_0"), random_case("tq2_0", 5, 512, "256")
+    specs = [TensorSpec(name, trits.shape, int(CODECS[name].type_id)) for name in names]
+    with GGUFWriter(tmp_path / "ours.gguf", [("general.architecture", "string", "llama")], specs) as ours:
+        for name in names:
+            ours.write(name, CODECS[name].encode(trits, scales))
+    for tensor in gguf.GGUFReader(tmp_path / "ours.gguf").tensors:
+        found = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        assert np.array_equal(found.reshape(trits.shape), weights(trits, scales))
+    theirs = gguf.GGUFWriter(tmp_path / "theirs.gguf", "llama")
+    for name in names:
+        kind = gguf.GGMLQuantizationType[name.upper()]
+        theirs.add_tensor(name, gguf.quants.quantize(weights(trits, scales), kind), raw_dtype=kind)
+    theirs.write_header_to_file()
+    theirs.write_kv_data_to_file()
+    theirs.write_tensors_to_file()
+    theirs.close()
+    with GGUFReader(tmp_path / "theirs.gguf") as reader:
+        for name in names:
+            info = reader.tensors[name]
+            decoded = ternary_codec_for(reader, info).decode(reader.data(name), info.shape)
+            assert np.array_equal(decoded[0], trits) and np.array_equal(decoded[1], scales)
 
 
 @pytest.mark.parametrize("name", CODECS)
