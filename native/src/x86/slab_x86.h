@@ -1,5 +1,5 @@
-/* slab_x86.h: a slab of g2 times activations in registers of 8 rows; included by the ISAs that have those, after they have
- * said how a tile meets activations: TILE_DOT(tile, n_blocks, q, sums) writes int32 sums[16]. */
+/* slab_x86.h: a slab of g2 times activations in registers of 8 rows; included by the ISAs that have those, after they
+ * have said how a tile meets activations: TILE_DOT(tile, n_blocks, q, sums) writes int32 sums[16]. */
 #ifndef BN_SLAB_X86_H
 #define BN_SLAB_X86_H
 
