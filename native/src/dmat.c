@@ -109,7 +109,8 @@ static void pack_row(const bn_dmat *mat, const uint8_t *row, size_t r, uint8_t *
 enum { PANEL_BLOCKS = 48 };     /* of 16 cols: whole groups of every layout */
 
 /* n values trit * scale at col `col` of a row: codes 0..2 that lie `step` bytes apart four by four. */
-static void write_values(bn_type type, const uint8_t *codes, size_t step, size_t col, size_t n, float scale, uint8_t *row)
+static void write_values(bn_type type, const uint8_t *codes, size_t step, size_t col, size_t n, float scale,
+                         uint8_t *row)
 {
     uint16_t half;
     bn_f16_from_f32__scalar(&scale, 1, &half);

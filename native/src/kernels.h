@@ -27,9 +27,9 @@
  *       bits 0, 5 and 10. Its bit 15 is bit v of the index of the cols 45..47. The index of weights a, b, c (-1, 0, +1)
  *       is the magnitude of n = 9*a + 3*b + c in bits 0..3 and its sign in bit 4 (set if n < 0).
  *
- *   g2  groups, for a matrix with a scale per row and group of 64, 128 or 256 cols. 64 rows are a slab, which holds group
- *       after group: its four tiles as in t2, each of group_cols / 16 blocks, then the scales of the 64 rows, as f16 if all
- *       scales of the matrix are numbers of f16, else as float32.
+ *   g2  groups, for a matrix with a scale per row and group of 64, 128 or 256 cols. 64 rows are a slab, which holds
+ *       group after group: its four tiles as in t2, each of group_cols / 16 blocks, then the scales of the 64 rows, as
+ *       f16 if all scales of the matrix are numbers of f16, else as float32.
  *
  * The panel: codes of 1 or 2 tiles one to a byte, in groups of four cols, panel[group][tile][16 rows][4 cols].
  *

@@ -171,9 +171,11 @@ static void check_one_add_scaled(const target *t, size_t n, size_t n_tokens, siz
     static scratch master_scales, master_q;
     static check_guard guard_q;
     size_t total = n * n_tokens, n_q = n_tokens ? (n_tokens - 1) * q_stride + 1 : 0;
-    int32_t *sums0 = scratch_get(&master_x, total * sizeof(int32_t)), *q0 = scratch_get(&master_q, n_q * sizeof(int32_t));
+    int32_t *sums0 = scratch_get(&master_x, total * sizeof(int32_t));
+    int32_t *q0 = scratch_get(&master_q, n_q * sizeof(int32_t));
     float *scales0 = scratch_get(&master_scales, n * sizeof(float));
-    float *acc0 = scratch_get(&master_w, total * sizeof(float)), *expected = scratch_get(&expected_y, total * sizeof(float));
+    float *acc0 = scratch_get(&master_w, total * sizeof(float));
+    float *expected = scratch_get(&expected_y, total * sizeof(float));
     for (size_t i = 0; i < total; i++)
         sums0[i] = (int32_t)check_below(1u << 31) - (1 << 30);
     for (size_t i = 0; i < n_q; i++)
@@ -202,11 +204,13 @@ static void check_add_scaled(const target *t)
                 check_one_add_scaled(t, n, token_counts[i], turn % 5, (float_pattern)pattern, place_of(turn));
 }
 
-static void check_one_slab(const target *t, size_t n_groups, size_t group_blocks, int halves, size_t pattern, int extreme)
+/* Codes at random, or all 2 with q all -128 or all 127. */
+static void check_one_slab(const target *t, size_t n_groups, size_t group_blocks, int halves, size_t pattern,
+                           int extreme)
 {
     check_place place = place_of(pattern + n_groups);
-    check_case("%s %s: %zu groups of %zu blocks, halves %d, scales %zu, extreme %d, place %d", t->kernel, t->isa, n_groups,
-               group_blocks, halves, pattern, extreme, (int)place);
+    check_case("%s %s: %zu groups of %zu blocks, halves %d, scales %zu, extreme %d, place %d", t->kernel, t->isa,
+               n_groups, group_blocks, halves, pattern, extreme, (int)place);
     size_t code_bytes = group_blocks * 256, scale_bytes = BN_SLAB_ROWS * (halves ? 2 : 4);
     size_t bytes = n_groups * (code_bytes + scale_bytes), n_q = n_groups * group_blocks * BN_BLOCK_COLS;
     uint8_t *slab0 = scratch_get(&master_x, bytes);
@@ -215,7 +219,8 @@ static void check_one_slab(const target *t, size_t n_groups, size_t group_blocks
     for (size_t g = 0; g < n_groups; g++) {
         uint8_t *codes = slab0 + g * (code_bytes + scale_bytes);
         for (size_t i = 0; i < code_bytes; i++)
-            codes[i] = (uint8_t)(extreme ? 0xaa : check_below(3) | check_below(3) << 2 | check_below(3) << 4 | check_below(3) << 6);
+            for (unsigned shift = 0; shift < 8; shift += 2)
+                codes[i] = (uint8_t)((shift ? codes[i] : 0) | (extreme ? 2 : check_below(3)) << shift);
         if (halves)
             fill_halves((uint16_t *)(void *)(codes + code_bytes), BN_SLAB_ROWS, (half_pattern)(pattern % HALVES_COUNT));
         else

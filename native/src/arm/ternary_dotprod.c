@@ -55,7 +55,7 @@ ALWAYS_INLINE void add_fields(row_sums *acc, uint8x16_t w, const int8x16_t value
 }
 
 /* sums[16] (+)= at most FOLD_BLOCKS blocks of one tile @ q */
-static void tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q, int add, int32_t *sums)
+ALWAYS_INLINE void tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q, int add, int32_t *sums)
 {
     row_sums acc[4];
     UNROLL

@@ -38,7 +38,7 @@ ALWAYS_INLINE void add_block(int16x8_t acc[8], const uint8_t *block, const int8_
 }
 
 /* sums[16] = one tile @ q */
-static void tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q, int32_t *sums)
+ALWAYS_INLINE void tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q, int32_t *sums)
 {
     int32x4_t wide[8];
     UNROLL

@@ -48,10 +48,11 @@ ALWAYS_INLINE void bn_add_tile(const int32_t *sums, int32_t q_sum, const uint8_t
     }
 }
 
-/* gemv_g2_i8 of an ISA that has defined TILE_DOT(tile, n_blocks, q, sums), which writes int32 sums[16]. */
+/* gemv_g2_i8 of an ISA that has defined TILE_DOT(tile, n_blocks, q, sums), which writes int32 sums[16]. The blocks of a
+ * group are a constant: short loops whose length is known. */
 #define BN_GEMV_G2(isa)                                                                                                \
-    void bn_gemv_g2_i8__##isa(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,  \
-                              const int32_t *q_sums, float *acc)                                                       \
+    ALWAYS_INLINE void slab_dot(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,\
+                                const int32_t *q_sums, float *acc)                                                     \
     {                                                                                                                  \
         const size_t tile_bytes = group_blocks * BN_BLOCK_BYTES, scale_bytes = BN_TILE_ROWS * (halves ? 2 : 4);        \
         memset(acc, 0, BN_SLAB_ROWS * sizeof *acc);                                                                    \
@@ -63,6 +64,16 @@ ALWAYS_INLINE void bn_add_tile(const int32_t *sums, int32_t q_sum, const uint8_t
                 bn_add_tile(sums, q_sums[g], scales + i * scale_bytes, halves, acc + i * BN_TILE_ROWS);                \
             }                                                                                                          \
             slab = scales + BN_SLAB_ROWS / BN_TILE_ROWS * scale_bytes;                                                 \
+        }                                                                                                              \
+    }                                                                                                                  \
+                                                                                                                       \
+    void bn_gemv_g2_i8__##isa(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,  \
+                              const int32_t *q_sums, float *acc)                                                       \
+    {                                                                                                                  \
+        switch (group_blocks) {                                                                                        \
+        case 4: slab_dot(slab, n_groups, 4, halves, q, q_sums, acc); break;                                            \
+        case 8: slab_dot(slab, n_groups, 8, halves, q, q_sums, acc); break;                                            \
+        default: slab_dot(slab, n_groups, 16, halves, q, q_sums, acc);                                                 \
         }                                                                                                              \
     }
 

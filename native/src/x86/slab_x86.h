@@ -1,5 +1,5 @@
-/* slab_x86.h: a slab of g2 times activations in registers of 8 rows; included by the ISAs that have those, after they have
- * said how a tile meets activations: TILE_DOT(tile, n_blocks, q, sums) writes int32 sums[16]. */
+/* slab_x86.h: a slab of g2 times activations in registers of 8 rows; included by the ISAs that have those, after they
+ * have said how a tile meets activations: TILE_DOT(tile, n_blocks, q, sums) writes int32 sums[16]. */
 #ifndef BN_SLAB_X86_H
 #define BN_SLAB_X86_H
 
@@ -22,7 +22,7 @@ ALWAYS_INLINE void bn_add_tile(const int32_t *sums, int32_t q_sum, const uint8_t
     }
 }
 
-/* gemv_g2_i8 of kernels.h. */
+/* group_blocks is a constant where this is inlined: short loops whose length is known. */
 ALWAYS_INLINE void bn_slab_dot(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,
                                const int32_t *q_sums, float *acc)
 {
@@ -37,6 +37,17 @@ ALWAYS_INLINE void bn_slab_dot(const uint8_t *slab, size_t n_groups, size_t grou
             bn_add_tile(sums, q_sums[g], scales + i * scale_bytes, halves, acc + i * BN_TILE_ROWS);
         }
         slab = scales + TILES * scale_bytes;
+    }
+}
+
+/* gemv_g2_i8 of kernels.h. */
+ALWAYS_INLINE void bn_gemv_slab(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,
+                                const int32_t *q_sums, float *acc)
+{
+    switch (group_blocks) {
+    case 4: bn_slab_dot(slab, n_groups, 4, halves, q, q_sums, acc); break;
+    case 8: bn_slab_dot(slab, n_groups, 8, halves, q, q_sums, acc); break;
+    default: bn_slab_dot(slab, n_groups, 16, halves, q, q_sums, acc);
     }
 }
 

@@ -93,7 +93,7 @@ ALWAYS_INLINE __m512 scaled(__m512i sums, __m512i q_sum, const uint8_t *scales, 
     return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sums, q_sum)), scale);
 }
 
-/* The scales' type is a constant where this is inlined. */
+/* group_blocks is a constant where this is inlined: short loops whose length is known. */
 ALWAYS_INLINE void slab_dot(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,
                             const int32_t *q_sums, float *acc)
 {
@@ -119,10 +119,11 @@ ALWAYS_INLINE void slab_dot(const uint8_t *slab, size_t n_groups, size_t group_b
 void bn_gemv_g2_i8__avx512icl(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,
                               const int32_t *q_sums, float *acc)
 {
-    if (halves)
-        slab_dot(slab, n_groups, group_blocks, 1, q, q_sums, acc);
-    else
-        slab_dot(slab, n_groups, group_blocks, 0, q, q_sums, acc);
+    switch (group_blocks) {
+    case 4: slab_dot(slab, n_groups, 4, halves, q, q_sums, acc); break;
+    case 8: slab_dot(slab, n_groups, 8, halves, q, q_sums, acc); break;
+    default: slab_dot(slab, n_groups, 16, halves, q, q_sums, acc);
+    }
 }
 
 /* A row of r2 is read from end to end, then the next one: many lines at once are on their way to the L2 cache only. From
