@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,8 @@ from bitnet_cli.engine.sampler import Sampling
 from bitnet_cli.engine.scoring import log_probabilities
 from bitnet_cli.engine.session import Session
 from bitnet_cli.errors import FormatError, UsageError
+from bitnet_cli.formats.codecs import ternary_codec_for
+from bitnet_cli.formats.codecs.tiling import GivenTilings
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader
 from bitnet_cli.native import DEFAULT_KV_TYPE, Context, physical_cores
@@ -130,6 +133,8 @@ class BitNetModel:
         isa: str | None = None,
         kernel: str | None = None,
         kv_type: str | None = None,
+        i2s_layout: str | None = None,
+        tiling: Sequence[str] | None = None,
     ) -> BitNetModel:
         """Loads a GGUF file.
 
@@ -141,6 +146,10 @@ class BitNetModel:
             kernel: `mad` (multiply and add) or `lut` (lookup tables); `auto` or None for what is faster here, which is
                 measured once for a large model and remembered. Results do not depend on it.
             kv_type: what keys and values are stored as: `f32`, `f16` or `i8`; None for `f16`.
+            i2s_layout: how I2_S weights lie in the file: `x86` or None, or `arm64` as some builds of bitnet.cpp on ARM
+                wrote them. Nothing in a file tells.
+            tiling: how TL1 and TL2 weights are cut into tiles, if the file does not say it and the shapes are none that
+                bitnet.cpp ships a tiling for: `256,128,32`, or `1536x4096=256,128,32` for one shape.
 
         Raises:
             FormatError, UnsupportedError, UsageError: see `bitnet_cli.errors`.
@@ -153,7 +162,12 @@ class BitNetModel:
             meta, notes = repair(reader.metadata)
             with ThreadPoolExecutor(1) as beside:
                 building = beside.submit(Tokenizer.from_metadata, meta)
-                model = Model.load(reader, meta, ctx, options)
+                codec_for = partial(
+                    ternary_codec_for,
+                    i2s_layout=i2s_layout or "x86",
+                    tilings=GivenTilings.parse(tiling or ()),
+                )
+                model = Model.load(reader, meta, ctx, options, codec_for)
                 with located(reader.path):
                     tokenizer = building.result()
                     template = ChatTemplate.from_metadata(meta, tokenizer)
@@ -185,6 +199,11 @@ class BitNetModel:
     def kernel(self) -> str:
         """`mad` or `lut`: how matrices that are read whole meet one token."""
         return self._model.kernel
+
+    @property
+    def kv_type(self) -> str:
+        """What keys and values are stored as: `f32`, `f16` or `i8`."""
+        return self._session.kv_type
 
     @property
     def n_threads(self) -> int:

@@ -17,9 +17,10 @@ MAY_IMPORT = {
     "formats": {"errors", "native"},
     "engine": {"errors", "native", "arch", "formats"},
     "text": {"errors", "formats"},
-    "convert": {"errors", "native", "arch", "formats"},
+    "convert": {"errors", "native", "arch", "formats", "text"},
     "library": {"errors", "native", "arch", "formats", "engine", "text"},
     "perplexity": {"errors", "library"},
+    "verify": {"errors", "native", "arch", "formats", "engine", "text", "convert"},
     "bench": {"errors", "native", "arch", "formats", "engine", "text", "library", "__init__"},
     "cli": {
         *(
@@ -30,6 +31,7 @@ MAY_IMPORT = {
             "engine",
             "text",
             "convert",
+            "verify",
             "library",
             "perplexity",
             "bench",

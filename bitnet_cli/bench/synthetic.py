@@ -30,7 +30,7 @@ from bitnet_cli.errors import UsageError
 from bitnet_cli.formats.codecs import codec_named, dense_codec
 from bitnet_cli.formats.codecs.i2_s import I2S
 from bitnet_cli.formats.gguf_types import I2_S_COLS, I2_S_TAIL
-from bitnet_cli.native import Context, DenseMatrix, Layout, TernaryMatrix
+from bitnet_cli.native import Context, DenseMatrix, Layout, TernaryMatrix, lib
 
 EMBED_TYPES = ("f16", "q8_0", "q6_k", "q4_0")
 ZERO_SHARE = 0.3
@@ -62,7 +62,9 @@ class Ternary:
     def packed(self, ctx: Context, layout: Layout) -> TernaryMatrix:
         """The matrix as the kernels read it."""
         if self.codes is not None:
-            return TernaryMatrix.from_i2_s(ctx, self.codes, self.rows, self.cols, self.scale, layout)
+            return TernaryMatrix.pack(
+                ctx, lib.BN_PACK_I2_S, self.codes, self.rows, self.cols, self.scale, layout
+            )
         assert self.trits is not None
         return TernaryMatrix.from_trits(ctx, self.trits, self.scale, layout)
 

@@ -15,6 +15,7 @@ from bitnet_cli.cli.commands.embed import embed
 from bitnet_cli.cli.commands.inspect import inspect
 from bitnet_cli.cli.commands.perplexity import perplexity
 from bitnet_cli.cli.commands.run import run
+from bitnet_cli.cli.commands.verify import verify
 from bitnet_cli.cli.explain import explain
 from bitnet_cli.cli.output import out
 from bitnet_cli.cli.termination import Terminated, sigterm_raises
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(convert)
 app.command()(inspect)
+app.command()(verify)
 app.command()(bench)
 app.command()(perplexity)
 app.command()(embed)

@@ -9,6 +9,7 @@ from bitnet_cli.errors import printable
 
 if TYPE_CHECKING:
     from bitnet_cli.formats.inspection import Inspection, MetadataItem, TensorKind, TensorReport
+    from bitnet_cli.formats.ternary_survey import ScaleRange
 
 WIDTH = 80
 
@@ -66,7 +67,7 @@ def _kind_row(kind: TensorKind) -> tuple[str, ...]:
         " × ".join(str(dim) for dim in info.shape),
         f"{one['bits_per_weight']:.2f}",
         "" if zeros is None else _range(f"{100 * zeros[0]:.1f}", f"{100 * zeros[1]:.1f}") + " %",
-        "" if scale is None else _range(f"{scale[0]:.4g}", f"{scale[1]:.4g}"),
+        "" if scale is None else _range(f"{scale[0]:.4g}", f"{scale[1]:.4g}") + _per(kind.scales_per),
     )
 
 
@@ -78,8 +79,19 @@ def _tensor_row(tensor: TensorReport) -> tuple[str, ...]:
         " × ".join(str(dim) for dim in info.shape),
         str(info.n_bytes),
         "" if tensor.counts is None else f"{100 * tensor.counts.sparsity:.1f} %",
-        "" if tensor.scale is None else f"{tensor.scale:.6g}",
+        "" if tensor.scales is None else _scales(tensor.scales),
     )
+
+
+def _scales(scales: ScaleRange) -> str:
+    """One scale, or the range of several and what has one."""
+    return _range(f"{scales.low:.6g}", f"{scales.high:.6g}") + _per([scales.per])
+
+
+def _per(per: list[str]) -> str:
+    """What has a scale of its own, unless that is the tensor."""
+    several = [f"{each} columns" if each.isdigit() else each for each in per if each != "tensor"]
+    return f" by {' or '.join(several)}" if several else ""
 
 
 def _total_row(part: str, total: dict[str, Any]) -> tuple[str, ...]:

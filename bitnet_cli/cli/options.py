@@ -68,3 +68,21 @@ KernelOpt = Annotated[
         show_default=False,
     ),
 ]
+I2sLayoutOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--i2s-layout",
+        metavar="NAME",
+        help="How I2_S weights lie in the file: x86, or arm64 for files that bitnet.cpp made on ARM. Default: x86.",
+        show_default=False,
+    ),
+]
+TilingOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tiling",
+        metavar="[ROWSxCOLS=]BM,BK,bm",
+        help="How TL1 and TL2 weights are cut into tiles in a file that does not say it; may be repeated.",
+        show_default=False,
+    ),
+]

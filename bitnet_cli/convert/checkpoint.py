@@ -80,6 +80,13 @@ class Checkpoint:
 
     def json(self, file_name: str) -> dict[str, Any] | None:
         """The JSON object in a file of the directory; None if there is no such file."""
+        value = self.json_value(file_name)
+        if value is not None and not isinstance(value, dict):
+            raise FormatError("a JSON object was expected", path=self.directory / file_name)
+        return value
+
+    def json_value(self, file_name: str) -> Any:
+        """What the JSON in a file of the directory says; None if there is no such file."""
         text = self.text(file_name)
         if text is None:
             return None
@@ -89,8 +96,8 @@ class Checkpoint:
         except (ValueError, RecursionError) as error:
             reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
             raise FormatError(f"the file is not JSON: {printable(reason)}", path=path) from None
-        if not isinstance(value, dict):
-            raise FormatError("a JSON object was expected", path=path)
+        if value is None:
+            raise FormatError("the file holds nothing but null", path=path)
         return value
 
     def path_of(self, name: str) -> Path:

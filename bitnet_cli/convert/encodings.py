@@ -4,7 +4,8 @@
 
     masters         float weights, ternarised by absmean; several values per matrix
     packed          uint8, four rows per byte, beside `weight_scale`
-    ternary floats  every |w| is 0 or one value s: t = sign(w), scale = s
+    ternary floats  every |w| is 0 or one value s of its matrix, its row, or its 256, 128 or 64 columns of a row:
+                    t = sign(w), scale = s
     unpacked        floats in {-1, 0, 1} beside `weight_scale`
 
 Masters and ternary floats are told apart by the data, never by the configuration: repositories publish both
@@ -24,15 +25,12 @@ from bitnet_cli.convert.model_config import Quantization
 from bitnet_cli.convert.ternarize import AbsMean, ternarize
 from bitnet_cli.errors import FormatError, RepresentationError, UnsupportedError
 
+GROUP_COLS = (64,)
+"""Columns of the finest groups that have scales of their own; two or four of them may share one."""
 Encoding = Literal["masters", "packed", "ternary floats", "unpacked"]
 # Bits of +infinity by dtype; everything at or above is not finite. The bits of a float without its sign are
 # in the order of its magnitude, and neighbours in that order are one unit in the last place apart.
 _INFINITY = {"F32": 0x7F800000, "F16": 0x7C00, "BF16": 0x7F80}
-
-
-_OTHER_FORMATS = (
-    "no option can hold it yet; `iq2_bn` (a scale per row) and `tq2_0` (one per 256 weights) could"
-)
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class TernarySource:
     Attributes:
         name: its name in the checkpoint.
         rows, cols: its logical size, also when it is packed.
-        scale: what the trits are multiplied by, float32.
+        scales: what the trits are multiplied by, float32 [1, 1], [rows, 1] or [rows, groups] (formats/scales.py).
     """
 
     checkpoint: Checkpoint
@@ -50,7 +48,7 @@ class TernarySource:
     rows: int
     cols: int
     encoding: Encoding
-    scale: np.float32
+    scales: np.ndarray
 
     def trits(self, start: int, stop: int) -> np.ndarray:
         """Rows `start`..`stop`: int8 [stop - start, cols] of -1, 0, 1.
@@ -62,15 +60,17 @@ class TernarySource:
             return self._unpacked(start, stop)
         values = self.checkpoint.float_rows(self.name, start, stop)
         if self.encoding == "masters":
-            return ternarize(values, self.scale)
+            return ternarize(values, self.scales[0, 0])
         return np.subtract(values > 0, values < 0, dtype=np.int8)
 
     def largest_error(self, trits: np.ndarray, start: int, stop: int) -> float:
-        """The largest |scale·t - w| over rows whose trits are given; 0 where the checkpoint stores trits."""
+        """The largest |scale * t - w| over rows whose trits are given; 0 where the checkpoint stores trits."""
         if self.encoding in ("packed", "unpacked"):
             return 0.0
         values = self.checkpoint.float_rows(self.name, start, stop)
-        return float(np.abs(np.multiply(trits, self.scale, dtype=np.float32) - values).max(initial=0.0))
+        scales = self.scales[start:stop] if len(self.scales) > 1 else self.scales
+        spread = np.repeat(scales, self.cols // scales.shape[1], axis=1)
+        return float(np.abs(np.multiply(trits, spread, dtype=np.float32) - values).max(initial=0.0))
 
     def _unpacked(self, start: int, stop: int) -> np.ndarray:
         """Rows out of the packing in which byte (r, c) holds rows r, r+R, r+2R, r+3R from the low bits up."""
@@ -115,7 +115,7 @@ class EncodingFinder:
 
         Raises:
             FormatError: shapes or types contradict each other, or the stored scale makes no sense.
-            RepresentationError: there are several scales, or the matrix is to stay float.
+            RepresentationError: the matrix is to stay float.
             UnsupportedError: the packing or type is not known.
         """
         info = self._checkpoint.tensors[name]
@@ -131,7 +131,11 @@ class EncodingFinder:
                 hint="no option can hold it yet: every projection is written as i2_s",
             )
         if info.dtype == "U8" or self._has_scale(name):
-            self._stored_scale(name)
+            self._stored_scales(name, rows)
+
+    def stored_scales(self, name: str, rows: int) -> np.ndarray | None:
+        """The multiplying scales that are stored beside a matrix, None if there are none. Raises as `check`."""
+        return self._stored_scales(name, rows) if self._has_scale(name) else None
 
     def find(self, name: str, rows: int, cols: int) -> TernarySource:
         """The matrix `name`, whose logical size config.json gives as [rows, cols].
@@ -140,36 +144,32 @@ class EncodingFinder:
 
         Raises:
             FormatError: as `check`, or a value is not finite.
-            RepresentationError: as `check`, or the values are not ternary under one scale.
+            RepresentationError: as `check`, or a stored scale belongs to values that are no trits.
             UnsupportedError: as `check`, or nothing says that the floats may be ternarised.
         """
         self.check(name, rows, cols)
         info = self._checkpoint.tensors[name]
         if info.dtype == "U8":
-            return self._source(name, rows, cols, "packed", self._stored_scale(name))
+            return self._source(name, rows, cols, "packed", self._stored_scales(name, rows))
         survey = _Survey(self._checkpoint, name, matrix_shape(info))
         if not self._has_scale(name):
             return self._float_source(name, rows, cols, survey)
-        if survey.magnitudes not in ((0.0, 0.0), (1.0, 1.0)):
+        found = survey.scales()
+        if found is None or found.shape != (1, 1) or found[0, 0] not in (0.0, 1.0):
             raise RepresentationError(
                 f"{self._where(name)} has a `weight_scale` but holds values other than -1, 0, 1"
             )
-        return self._source(name, rows, cols, "unpacked", self._stored_scale(name))
+        return self._source(name, rows, cols, "unpacked", self._stored_scales(name, rows))
 
     def _float_source(self, name: str, rows: int, cols: int, survey: _Survey) -> TernarySource:
         """A float matrix without a stored scale: ternary by its data, or masters."""
+        scales = survey.scales()
         may_be_masters = self._may_ternarize and not self._has_scales
-        if survey.magnitudes is not None and not (survey.magnitudes[1] == 0.0 and may_be_masters):
-            return self._source(name, rows, cols, "ternary floats", np.float32(survey.magnitudes[1]))
-        if survey.row_ternary and survey.magnitudes is None:
-            raise RepresentationError(
-                f"{self._where(name)} is ternary with several scales in one matrix "
-                f"({survey.row_scales[0]:.6g} to {survey.row_scales[1]:.6g} by row); I2_S holds one",
-                hint=_OTHER_FORMATS,
-            )
+        if scales is not None and (scales.any() or not may_be_masters):
+            return self._source(name, rows, cols, "ternary floats", scales)
         if self._has_scales:
             raise RepresentationError(
-                f"{self._where(name)} holds plain floats among quantised matrices; I2_S cannot hold them"
+                f"{self._where(name)} holds plain floats among quantised matrices; ternary types cannot hold them"
             )
         if not self._may_ternarize:
             raise UnsupportedError(
@@ -177,12 +177,12 @@ class EncodingFinder:
                 "was trained to be ternary",
                 hint="`--ternarize` rounds them anyway; a model not trained for it speaks nonsense then",
             )
-        return self._source(name, rows, cols, "masters", survey.absmean())
+        return self._source(name, rows, cols, "masters", survey.absmean().reshape(1, 1))
 
     def _source(
-        self, name: str, rows: int, cols: int, encoding: Encoding, scale: np.float32
+        self, name: str, rows: int, cols: int, encoding: Encoding, scales: np.ndarray
     ) -> TernarySource:
-        return TernarySource(self._checkpoint, name, rows, cols, encoding, scale)
+        return TernarySource(self._checkpoint, name, rows, cols, encoding, scales)
 
     def _check_packed_shape(self, name: str, rows: int, cols: int) -> None:
         shape = self._checkpoint.tensors[name].shape
@@ -196,8 +196,9 @@ class EncodingFinder:
             name, f"the packed shape is {_size(shape)}, a {rows} x {cols} matrix has {-(-rows // 4)} x {cols}"
         )
 
-    def _stored_scale(self, name: str) -> np.float32:
-        """The multiplying scale from `weight_scale`, by the convention of the configuration."""
+    def _stored_scales(self, name: str, rows: int) -> np.ndarray:
+        """The multiplying scales from `weight_scale`, by the convention of the configuration: float32 [1, 1], or
+        [rows, 1] where it holds one for each row."""
         scale_name = f"{name}_scale"
         info = self._checkpoint.tensors.get(scale_name)
         if info is None:
@@ -205,27 +206,26 @@ class EncodingFinder:
         if info.dtype not in FLOAT_DTYPES:
             raise self._error(scale_name, f"a float was expected, found {info.dtype}")
         n_rows, n_cols = matrix_shape(info)
-        if n_rows * n_cols == 0:
-            raise self._error(scale_name, "the tensor is empty")
-        if n_rows * n_cols > 1:
-            raise RepresentationError(
-                f"{self._where(scale_name)} holds {n_rows * n_cols} scales for one matrix; I2_S holds one",
-                hint=_OTHER_FORMATS,
+        if n_rows * n_cols not in (1, rows):
+            raise self._error(
+                scale_name, f"one scale or one for each of {rows} rows was expected, found {n_rows * n_cols}"
             )
         if self._quantization.scale_divides is None:
             raise FormatError(
                 "`quantization_config` is missing: nothing says whether `weight_scale` multiplies or divides",
                 path=self._checkpoint.directory / "config.json",
             )
-        value = np.float32(self._checkpoint.float_rows(scale_name, 0, 1)[0, 0])
-        if not np.isfinite(value) or value <= 0:
-            raise self._error(scale_name, f"a scale must be positive and finite, found {value}")
+        values = np.array(self._checkpoint.float_rows(scale_name, 0, n_rows), np.float32).reshape(-1, 1)
+        bad = ~(np.isfinite(values) & (values > 0))
+        if bad.any():
+            raise self._error(scale_name, f"a scale must be positive and finite, found {values[bad][0]}")
         if not self._quantization.scale_divides:
-            return value
+            return values
         with np.errstate(over="ignore"):
-            inverse = np.float32(np.float32(1.0) / value)
-        if not np.isfinite(inverse) or inverse == 0:
-            raise self._error(scale_name, f"the reciprocal of {value} is out of range")
+            inverse = (np.float32(1.0) / values).astype(np.float32)
+        bad = ~np.isfinite(inverse) | (inverse == 0)
+        if bad.any():
+            raise self._error(scale_name, f"the reciprocal of {values[bad][0]} is out of range")
         return inverse
 
     def _has_scale(self, name: str) -> bool:
@@ -239,30 +239,45 @@ class EncodingFinder:
 
 
 class _Survey:
-    """One pass over a float matrix: are all values finite, is it ternary, what is its absmean.
-
-    Attributes:
-        magnitudes: smallest and largest non-zero |w| if they are at most one unit in the last place apart
-            ((0, 0) if all are zero), else None.
-        row_ternary: whether each row by itself has at most one non-zero |w|, to one unit in the last place.
-        row_scales: smallest and largest of these over the rows that are not zero.
-    """
+    """One pass over a float matrix: are all values finite, is it ternary, what is its absmean."""
 
     def __init__(self, checkpoint: Checkpoint, name: str, shape: tuple[int, int]) -> None:
         self._checkpoint, self._name = checkpoint, name
         self._dtype = checkpoint.tensors[name].dtype
         self._width = FLOAT_DTYPES[self._dtype]
         self._mean = AbsMean()
-        self.row_ternary = True
-        low, high = _INFINITY[self._dtype], 0
+        self._smallest: list[np.ndarray] | None = []
+        self._largest: list[np.ndarray] = []
+        """Bits of the smallest and largest non-zero |w| of each finest group, by block of rows; 0 where all are 0. None for
+        the smallest once a group was found that is not ternary."""
+        cols = shape[1]
+        group = next((n for n in GROUP_COLS if cols % n == 0), cols)
         for start, stop in row_blocks(*shape):
             bits = self._magnitude_bits(start, stop)
-            if self.row_ternary:
-                self.row_ternary, first, last = _row_ternary(bits)
-                low, high = min(low, first), max(high, last)
+            if self._smallest is not None:
+                found = _ranges(bits.reshape(stop - start, -1, group))
+                if found is None:
+                    self._smallest = None
+                else:
+                    self._smallest.append(found[0])
+                    self._largest.append(found[1])
             self._mean.add(checkpoint.float_rows(name, start, stop))
-        self.row_scales = (self._value(min(low, high)), self._value(high))
-        self.magnitudes = self.row_scales if self.row_ternary and high - min(low, high) <= 1 else None
+
+    def scales(self) -> np.ndarray | None:
+        """The scales under which the matrix is ternary, as few as possible, [1, 1] of 0 for one of zeros; None if it is not
+        ternary even by the finest groups. Values one unit in the last place apart count as one, the larger."""
+        if self._smallest is None:
+            return None
+        small, large = np.concatenate(self._smallest), np.concatenate(self._largest)
+        n_groups = large.shape[1]
+        found = _merged(small.reshape(1, 1, -1), large.reshape(1, 1, -1))
+        for per_row in (1, *(n_groups // n for n in (4, 2, 1) if n_groups % n == 0)):
+            if found is None:
+                found = _merged(
+                    small.reshape(len(small), per_row, -1), large.reshape(len(large), per_row, -1)
+                )
+        assert found is not None
+        return self._values(found)
 
     def absmean(self) -> np.float32:
         return self._mean.scale()
@@ -284,25 +299,38 @@ class _Survey:
             )
         return bits
 
-    def _value(self, bits: int) -> float:
-        """The float that has these bits and no sign."""
+    def _values(self, bits: np.ndarray) -> np.ndarray:
+        """The floats that have these bits and no sign, float32."""
         if self._dtype == "BF16":
-            return float(np.uint32(bits << 16).view(np.float32))
-        return float(np.array(bits, f"<u{self._width}").view(f"<f{self._width}"))
+            return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        return bits.astype(f"<u{self._width}").view(f"<f{self._width}").astype(np.float32)
 
 
-def _row_ternary(bits: np.ndarray) -> tuple[bool, int, int]:
-    """Whether every row of |w| bits holds only zeros and one value, and the range of these values.
+def _ranges(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Smallest and largest non-zero of each group, unsigned [rows, groups], 0 where all are 0; None if a group holds values
+    further apart than one unit in the last place.
 
-    Two values one unit in the last place apart count as one.
+    Args:
+        bits: of |w|, unsigned [rows, groups, cols of a group].
     """
-    largest = bits.max(axis=1, keepdims=True, initial=0)
+    largest = bits.max(axis=2)
     neighbour = largest - (largest > 0)
-    nonzero = bits != 0
-    if (nonzero & (bits < neighbour)).any():
-        return False, 0, 0
-    smallest = bits.min(where=nonzero, initial=np.iinfo(bits.dtype).max)
-    return True, int(smallest), int(largest.max(initial=0))
+    if ((bits != 0) & (bits < neighbour[..., None])).any():
+        return None
+    smallest = np.where((bits == neighbour[..., None]).any(axis=2), neighbour, largest)
+    return np.where(smallest == 0, largest, smallest), largest
+
+
+def _merged(smallest: np.ndarray, largest: np.ndarray) -> np.ndarray | None:
+    """The largest of each run of groups, [.., runs], if what is not zero in a run is one value, to one unit in the last
+    place; else None.
+
+    Args:
+        smallest, largest: of each group, unsigned [.., runs, groups of a run].
+    """
+    most = largest.max(axis=2)
+    least = smallest.min(axis=2, where=smallest > 0, initial=np.iinfo(smallest.dtype).max)
+    return most if (most <= least + (most > 0)).all() else None
 
 
 def _size(shape: tuple[int, ...]) -> str:

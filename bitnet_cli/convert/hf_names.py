@@ -15,6 +15,16 @@ from bitnet_cli.errors import FormatError, UnsupportedError, printable
 
 Role = Literal["ternary", "norm", "embedding"]
 HEAD = "output.weight"
+_PROJECTIONS = {
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+_INPUT_NORM_ENDS = ("_proj.norm.weight", "_proj.rms_norm.weight")
 # Not weights: recomputed from config.json.
 _DROPPED_ENDS = ("rotary_emb.inv_freq",)
 
@@ -28,6 +38,7 @@ class PlannedTensor:
         sources: names in the checkpoint without the prefix `model.`; families spell some differently.
         shape: NumPy order, (rows, cols) or (size,).
         permuted_heads: number of heads whose rows are interleaved (see head_rows.py), 0 for none.
+        offset: what is added to every value; Gemma's checkpoints hold norms less 1.
     """
 
     name: str
@@ -35,6 +46,7 @@ class PlannedTensor:
     shape: tuple[int, ...]
     role: Role
     permuted_heads: int = 0
+    offset: float = 0.0
 
     @property
     def kind(self) -> str:
@@ -42,34 +54,53 @@ class PlannedTensor:
         return self.name.removesuffix(".weight").split(".")[-1]
 
 
-def tensor_plan(config: CheckpointConfig, *, with_head: bool) -> list[PlannedTensor]:
-    """Every tensor of the file in file order; `with_head` if the output matrix is not the embedding."""
+def tensor_plan(
+    config: CheckpointConfig, *, with_head: bool, input_norms: bool = False
+) -> list[PlannedTensor]:
+    """Every tensor of the file in file order.
+
+    Args:
+        with_head: the output matrix is not the embedding.
+        input_norms: every projection has a norm for its input.
+    """
     table = (config.vocab_size, config.hidden_size)
     plan = [PlannedTensor(HEAD, ("lm_head.weight",), table, "embedding")] if with_head else []
     plan.append(PlannedTensor("token_embd.weight", ("embed_tokens.weight",), table, "embedding"))
     for layer in range(config.n_layers):
         plan += _block(config, layer)
-    plan.append(PlannedTensor("output_norm.weight", ("norm.weight",), (config.hidden_size,), "norm"))
-    return plan
+        if input_norms:
+            plan += _input_norms(config, layer)
+    final = PlannedTensor(
+        "output_norm.weight", ("norm.weight",), (config.hidden_size,), "norm", offset=_offset(config)
+    )
+    return [*plan, final]
+
+
+def has_input_norms(config: CheckpointConfig, bare: Collection[str]) -> bool:
+    """Whether the checkpoint has norms of the inputs of projections, which graphs of this kind may have or not."""
+    return config.arch.input_norms and any(name.endswith(_INPUT_NORM_ENDS) for name in bare)
+
+
+def _offset(config: CheckpointConfig) -> float:
+    """What a native norm lacks in the checkpoint: Gemma multiplies by 1 + weight."""
+    return 1.0 if config.arch.post_norms else 0.0
 
 
 def _block(config: CheckpointConfig, layer: int) -> list[PlannedTensor]:
-    hidden, ffn = config.hidden_size, config.intermediate_size
+    """The tensors that a block has in every checkpoint of its graph."""
+    hidden, ffn, arch = config.hidden_size, config.intermediate_size, config.arch
     q_rows, kv_rows = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
-    permuted = config.arch.rope == "norm"
 
     def norm(name: str, size: int, *sources: str) -> PlannedTensor:
-        return planned(name, (size,), "norm", *sources)
+        names = tuple(f"layers.{layer}.{source}.weight" for source in sources)
+        return PlannedTensor(f"blk.{layer}.{name}.weight", names, (size,), "norm", offset=_offset(config))
 
     def ternary(name: str, rows: int, cols: int, source: str, heads: int = 0) -> PlannedTensor:
-        return planned(name, (rows, cols), "ternary", source, heads=heads if permuted else 0)
+        permuted = heads if arch.rope == "norm" else 0
+        names = (f"layers.{layer}.{source}.weight",)
+        return PlannedTensor(f"blk.{layer}.{name}.weight", names, (rows, cols), "ternary", permuted)
 
-    def planned(
-        name: str, shape: tuple[int, ...], role: Role, *sources: str, heads: int = 0
-    ) -> PlannedTensor:
-        names = tuple(f"layers.{layer}.{source}.weight" for source in sources)
-        return PlannedTensor(f"blk.{layer}.{name}.weight", names, shape, role, heads)
-
+    before_ffn = "pre_feedforward_layernorm" if arch.post_norms else "post_attention_layernorm"
     ffn_sub = norm("ffn_sub_norm", ffn, "mlp.ffn_sub_norm", "mlp.ffn_layernorm", "feed_forward.ffn_sub_norm")
     attn_sub = norm(
         "attn_sub_norm",
@@ -78,18 +109,40 @@ def _block(config: CheckpointConfig, layer: int) -> list[PlannedTensor]:
         "self_attn.inner_attn_ln",
         "attention.attn_sub_norm",
     )
+    qk_norms = [norm(f"attn_{each}_norm", config.head_dim, f"self_attn.{each}_norm") for each in ("q", "k")]
+    post_norms = [
+        norm("post_attention_norm", hidden, "post_attention_layernorm"),
+        norm("post_ffw_norm", hidden, "post_feedforward_layernorm"),
+    ]
     return [
         norm("attn_norm", hidden, "input_layernorm"),
         ternary("ffn_down", hidden, ffn, "mlp.down_proj"),
-        *([ffn_sub] if config.arch.sub_norms else []),
+        *([ffn_sub] if arch.sub_norms else []),
         ternary("ffn_gate", ffn, hidden, "mlp.gate_proj"),
         ternary("ffn_up", ffn, hidden, "mlp.up_proj"),
-        norm("ffn_norm", hidden, "post_attention_layernorm"),
-        *([attn_sub] if config.arch.sub_norms else []),
+        norm("ffn_norm", hidden, before_ffn),
+        *([attn_sub] if arch.sub_norms else []),
         ternary("attn_k", kv_rows, hidden, "self_attn.k_proj", config.n_kv_heads),
         ternary("attn_output", hidden, q_rows, "self_attn.o_proj"),
         ternary("attn_q", q_rows, hidden, "self_attn.q_proj", config.n_heads),
         ternary("attn_v", kv_rows, hidden, "self_attn.v_proj"),
+        *(qk_norms if arch.qk_norms else []),
+        *(post_norms if arch.post_norms else []),
+    ]
+
+
+def _input_norms(config: CheckpointConfig, layer: int) -> list[PlannedTensor]:
+    """The norms of the inputs of a block's projections; these hold what multiplies in every graph."""
+    hidden, q_rows = config.hidden_size, config.n_heads * config.head_dim
+    sizes = {"attn_output": q_rows, "ffn_down": config.intermediate_size}
+    return [
+        PlannedTensor(
+            f"blk.{layer}.{name}_norm_in.weight",
+            tuple(f"layers.{layer}.{module}.{norm}.weight" for norm in ("norm", "rms_norm")),
+            (sizes.get(name, hidden),),
+            "norm",
+        )
+        for name, module in _PROJECTIONS.items()
     ]
 
 

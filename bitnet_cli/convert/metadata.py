@@ -10,6 +10,7 @@ import re
 
 from bitnet_cli.convert.checkpoint import Checkpoint, model_name
 from bitnet_cli.convert.model_config import CheckpointConfig
+from bitnet_cli.convert.pooling import read_pooling
 from bitnet_cli.convert.tokenizer_metadata import Pair, TokenizerMetadata
 
 FILE_TYPE_I2_S = 40
@@ -38,6 +39,10 @@ def file_metadata(
         (key("rope.freq_base"), "f32", config.rope_theta),
         ("general.file_type", "u32", FILE_TYPE_I2_S),
     ]
+    pairs += _attention(config)
+    pooling = read_pooling(checkpoint)
+    if pooling is not None:
+        pairs.append((key("pooling_type"), "u32", pooling))
     if config.head_dim * config.n_heads != config.hidden_size:
         pairs.append((key("attention.key_length"), "u32", config.head_dim))
         pairs.append((key("attention.value_length"), "u32", config.head_dim))
@@ -45,6 +50,20 @@ def file_metadata(
     if license_name is not None:
         pairs.append(("general.license", "string", license_name))
     return [*pairs, *tokenizer.pairs, ("general.quantization_version", "u32", _QUANTIZATION_VERSION)]
+
+
+def _attention(config: CheckpointConfig) -> list[Pair]:
+    """What is out of the ordinary in the attention of a graph."""
+    key, pairs = config.arch.key, list[Pair]()
+    if config.attention_scale is not None:
+        pairs.append((key("attention.scale"), "f32", config.attention_scale))
+    if config.windows is not None:
+        pairs.append((key("attention.sliding_window"), "u32", config.windows.size))
+        if config.windows.period != config.arch.window_period:
+            pairs.append((key("attention.sliding_window_pattern"), "u32", config.windows.period))
+        if config.windows.rope_theta != config.arch.local_rope_theta:
+            pairs.append((key("rope.freq_base_swa"), "f32", config.windows.rope_theta))
+    return pairs
 
 
 def _license(checkpoint: Checkpoint) -> str | None:

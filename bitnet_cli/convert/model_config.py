@@ -23,7 +23,19 @@ _ARCHITECTURES = {
     ("bitnetforcausallm", "relu2"): "bitnet-b1.58",
     ("bitnetforcausallm", "silu"): "bitnet",
     ("llamaforcausallm", "silu"): "llama",
+    ("qwen3forcausallm", "silu"): "qwen3",
+    ("qwen3model", "silu"): "qwen3",
+    ("gemma3forcausallm", "gelu_pytorch_tanh"): "gemma3",
+    ("gemma3textmodel", "gelu_pytorch_tanh"): "gemma3",
 }
+_CLASSES = (
+    "BitNetForCausalLM",
+    "LlamaForCausalLM",
+    "Qwen3ForCausalLM",
+    "Qwen3Model",
+    "Gemma3ForCausalLM",
+    "Gemma3TextModel",
+)
 _BITNET_CLASS = "bitnetforcausallm"
 _MAX_TOKENS = 1 << 22
 
@@ -49,8 +61,29 @@ class Quantization:
 
 
 @dataclass(frozen=True)
+class Windows:
+    """Layers that see only the last positions.
+
+    Attributes:
+        size: positions that they see, the token's own included.
+        period: every period-th layer sees all positions in spite of that.
+        rope_theta: base of the rotation in layers with a window.
+    """
+
+    size: int
+    period: int
+    rope_theta: float
+
+
+@dataclass(frozen=True)
 class CheckpointConfig:
-    """The sizes of a model and its graph. `tied` is None if config.json does not say."""
+    """The sizes of a model and its graph.
+
+    Attributes:
+        tied: the output matrix is the embedding; None if config.json does not say.
+        attention_scale: what scores are multiplied by; None for 1/sqrt(head_dim).
+        windows: None if every layer sees all positions.
+    """
 
     arch: Arch
     hidden_size: int
@@ -65,6 +98,8 @@ class CheckpointConfig:
     rope_theta: float
     tied: bool | None
     quantization: Quantization
+    attention_scale: float | None = None
+    windows: Windows | None = None
 
 
 def read_config(config: Mapping[str, Any], path: Path) -> CheckpointConfig:
@@ -87,7 +122,8 @@ def read_config(config: Mapping[str, Any], path: Path) -> CheckpointConfig:
         raise fields.error(
             "num_key_value_heads", f"{heads} heads cannot share {kv_heads} key-value heads evenly"
         )
-    _refuse_unsupported_parts(fields)
+    _refuse_unsupported_parts(fields, arch)
+    head_dim = _head_dim(fields, arch, hidden, heads)
     return CheckpointConfig(
         arch=arch,
         hidden_size=hidden,
@@ -95,13 +131,15 @@ def read_config(config: Mapping[str, Any], path: Path) -> CheckpointConfig:
         n_layers=fields.size("num_hidden_layers", MAX_LAYERS),
         n_heads=heads,
         n_kv_heads=kv_heads,
-        head_dim=_head_dim(fields, arch, hidden, heads),
+        head_dim=head_dim,
         vocab_size=fields.size("vocab_size", _MAX_TOKENS),
         context_length=fields.size("max_position_embeddings"),
         rms_norm_eps=fields.number("rms_norm_eps", *RMS_EPS_RANGE),
         rope_theta=_rope_theta(fields),
-        tied=fields.flag("tie_word_embeddings"),
-        quantization=_quantization(fields, class_name),
+        tied=_tied(fields, arch),
+        quantization=_quantization(fields, class_name, input_norms=arch.input_norms),
+        attention_scale=_attention_scale(fields, head_dim) if arch.embedding_scaled else None,
+        windows=_windows(fields, arch) if arch.window_period else None,
     )
 
 
@@ -175,9 +213,9 @@ def _arch(fields: _Fields, class_name: str) -> Arch:
     if class_name.lower() not in known_classes:
         raise UnsupportedError(
             f"models of class `{printable(class_name)}` are not supported",
-            hint="supported are `BitNetForCausalLM`, also spelt `BitnetForCausalLM`, and `LlamaForCausalLM`",
+            hint=f"supported are {', '.join(f'`{name}`' for name in _CLASSES)}",
         )
-    act = fields.word("hidden_act")
+    act = fields.word("hidden_act") or fields.word("hidden_activation")
     if act is None:
         raise fields.error(
             "hidden_act", "the key is missing, and the activation cannot be told from anything else"
@@ -211,10 +249,63 @@ def _head_dim(fields: _Fields, arch: Arch, hidden: int, heads: int) -> int:
     return head_dim
 
 
+def _tied(fields: _Fields, arch: Arch) -> bool | None:
+    """Whether the output matrix is the embedding. Gemma's always is: transformers' default is not written down."""
+    tied = fields.flag("tie_word_embeddings")
+    return True if tied is None and arch.embedding_scaled else tied
+
+
+def _attention_scale(fields: _Fields, head_dim: int) -> float | None:
+    """1/sqrt(query_pre_attn_scalar), or None where that is the usual scale."""
+    if not fields.has("query_pre_attn_scalar"):
+        return None
+    scalar = fields.number("query_pre_attn_scalar", 1e-6, 1e6)
+    return None if scalar == head_dim else float(np.float32(1) / np.sqrt(np.float32(scalar)))
+
+
+def _windows(fields: _Fields, arch: Arch) -> Windows | None:
+    """The layers with a window: every one but each n-th, n from `layer_types` or `sliding_window_pattern`."""
+    if not fields.has("sliding_window"):
+        return None
+    period = arch.window_period
+    for key in ("sliding_window_pattern", "_sliding_window_pattern"):
+        if fields.has(key):
+            period = fields.size(key, MAX_LAYERS)
+    types = fields.values.get("layer_types")
+    if types is not None:
+        full = (
+            [i + 1 for i, kind in enumerate(types) if kind == "full_attention"]
+            if isinstance(types, list)
+            else []
+        )
+        n_layers = fields.size("num_hidden_layers", MAX_LAYERS)
+        period = full[0] if full else n_layers + 1
+        if (
+            not isinstance(types, list)
+            or len(types) != n_layers
+            or full != list(range(period, n_layers + 1, period))
+        ):
+            raise UnsupportedError(
+                f"{fields.path}: `layer_types` in which full attention does not come at every n-th layer are not supported"
+            )
+    theta = arch.local_rope_theta
+    local = (fields.group("rope_parameters") or _Fields({}, fields.path)).group("sliding_attention")
+    if local is not None and local.has("rope_theta"):
+        theta = local.number("rope_theta", *ROPE_THETA_RANGE)
+    elif fields.has("rope_local_base_freq"):
+        theta = fields.number("rope_local_base_freq", *ROPE_THETA_RANGE)
+    return Windows(fields.size("sliding_window"), period, theta)
+
+
 def _rope_theta(fields: _Fields) -> float:
-    """The base of the rotary embedding, at top level or in `rope_parameters`; scaling is refused."""
-    for key in ("rope_scaling", "rope_parameters"):
-        group = fields.group(key)
+    """The base of the rotary embedding, at top level or in `rope_parameters`, there perhaps by kind of layer; scaling is
+    refused."""
+    parameters = fields.group("rope_parameters")
+    by_kind = parameters.group("full_attention") if parameters is not None else None
+    groups = [fields.group("rope_scaling"), by_kind or parameters]
+    if by_kind is not None and parameters is not None:
+        groups.append(parameters.group("sliding_attention"))
+    for group in groups:
         if group is None:
             continue
         kind = group.word("rope_type") or group.word("type") or "default"
@@ -227,21 +318,29 @@ def _rope_theta(fields: _Fields) -> float:
             raise UnsupportedError(f"{fields.path}: partly rotated heads are not supported")
     if fields.has("rope_theta"):
         return fields.number("rope_theta", *ROPE_THETA_RANGE)
-    parameters = fields.group("rope_parameters")
-    return (parameters or fields).number("rope_theta", *ROPE_THETA_RANGE)
+    return (by_kind or parameters or fields).number("rope_theta", *ROPE_THETA_RANGE)
 
 
-def _refuse_unsupported_parts(fields: _Fields) -> None:
+def _refuse_unsupported_parts(fields: _Fields, arch: Arch) -> None:
     for key in ("attention_bias", "mlp_bias"):
         if fields.flag(key):
             raise UnsupportedError(f"{fields.path}: models with biases (`{key}`) are not supported")
     if fields.has("partial_rotary_factor") and fields.positive("partial_rotary_factor") != 1.0:
         raise UnsupportedError(f"{fields.path}: partly rotated heads are not supported")
-    if fields.has("sliding_window") and fields.values.get("use_sliding_window") is not False:
+    for key in ("attn_logit_softcapping", "final_logit_softcapping"):
+        if fields.has(key):
+            raise UnsupportedError(f"{fields.path}: capped logits (`{key}`) are not supported")
+    if fields.flag("use_bidirectional_attention"):
+        raise UnsupportedError(f"{fields.path}: attention to later positions is not supported")
+    if (
+        not arch.window_period
+        and fields.has("sliding_window")
+        and fields.values.get("use_sliding_window") is not False
+    ):
         raise UnsupportedError(f"{fields.path}: sliding-window attention is not supported")
 
 
-def _quantization(fields: _Fields, class_name: str) -> Quantization:
+def _quantization(fields: _Fields, class_name: str, *, input_norms: bool) -> Quantization:
     is_bitnet = class_name.lower() == _BITNET_CLASS
     group = fields.group("quantization_config")
     if group is None:
@@ -258,7 +357,7 @@ def _quantization(fields: _Fields, class_name: str) -> Quantization:
     mode = group.word("quantization_mode") or "offline"
     if mode not in ("offline", "online"):
         raise UnsupportedError(f"{fields.path}: `quantization_mode` `{printable(mode)}` is not supported")
-    if group.flag("use_rms_norm"):
+    if group.flag("use_rms_norm") and not input_norms:
         raise UnsupportedError(
             f"{fields.path}: models with a norm inside every projection (`use_rms_norm`) are not supported"
         )

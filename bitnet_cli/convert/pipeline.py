@@ -1,40 +1,44 @@
-"""From a checkpoint directory to a GGUF file: plan, stream, write; one block of rows in memory at a time.
+"""From a checkpoint or a GGUF file to a GGUF file: plan, stream, write; one matrix in memory at a time.
 
-The file grows under a temporary name. With `verify` it is read back and compared with the checkpoint before
-it takes its real name, so a file with that name is a file that was right.
+The file grows under a temporary name. With `verify` it is read back and compared with its source before it takes its
+real name, so a file with that name is a file that was right.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bitnet_cli.convert.checkpoint import Checkpoint, matrix_shape, model_name, row_blocks
-from bitnet_cli.convert.head_rows import interleaved
-from bitnet_cli.convert.hf_names import PlannedTensor
-from bitnet_cli.convert.metadata import file_metadata
-from bitnet_cli.convert.plan import ConversionPlan, plan_conversion
+from bitnet_cli.convert.checkpoint import model_name, row_blocks
+from bitnet_cli.convert.checkpoint_source import CheckpointSource
+from bitnet_cli.convert.gguf_source import GGUFSource, is_gguf
 from bitnet_cli.convert.report import ConvertReport
-from bitnet_cli.convert.tokenizer_metadata import read_tokenizer
+from bitnet_cli.convert.source import Source, SourceTensor
+from bitnet_cli.convert.target import KEEP, OUTTYPES, Target, TargetTensor, specs
 from bitnet_cli.convert.verification import verify_file
-from bitnet_cli.errors import BitnetError, FormatError, RepresentationError, with_hint
+from bitnet_cli.errors import BitnetError, RepresentationError, UsageError, with_hint
+from bitnet_cli.formats.codecs import ternary_codec_for
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
-from bitnet_cli.formats.codecs.i2_s import I2S
-from bitnet_cli.formats.gguf_types import I2_S_TAIL
+from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
+from bitnet_cli.formats.gguf_types import type_name
 from bitnet_cli.formats.gguf_writer import GGUFWriter
+from bitnet_cli.formats.ternary_survey import CodecFor
 
+DEFAULT_OUTTYPE = "i2_s"
 _INCOMPLETE = "`bitnet convert` takes a complete Hugging Face checkpoint: download it again"
+_DAMAGED = "the file is damaged: download or convert it again; `bitnet verify FILE` lists all that is wrong"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a conversion has come, in bytes of the checkpoint."""
+    """How far a conversion has come, in bytes of the source."""
 
     done_bytes: int
     total_bytes: int
@@ -45,52 +49,81 @@ def convert(
     src: Path,
     out: Path,
     *,
-    embed_type: str = "f16",
+    outtype: str = DEFAULT_OUTTYPE,
+    embed_type: str | None = None,
     overwrite: bool = False,
     verify: bool = False,
     ternarize: bool = False,
+    codec_for: CodecFor = ternary_codec_for,
     progress: Callable[[Progress], None] | None = None,
 ) -> ConvertReport:
-    """Convert a checkpoint into a GGUF file with I2_S weights.
+    """Convert a checkpoint or a GGUF file into a GGUF file.
 
     Args:
-        src: directory with config.json, safetensors and tokenizer files.
+        src: directory with config.json, safetensors and tokenizer files, or a GGUF file.
         out: the file to make.
-        embed_type: how the embedding and the output matrix are stored: `f16`, `q8_0` or `q6_k`.
+        outtype: how ternary weights are stored, one of target.OUTTYPES.
+        embed_type: how the embedding and the output matrix are stored, one of target.EMBED_TYPES or `keep`; None for
+            `f16` from a checkpoint and `keep` from a GGUF file.
         overwrite: replace `out` if it exists.
-        verify: read the file again and compare every weight with the checkpoint.
+        verify: read the file again and compare every weight with the source.
         ternarize: round float weights also if config.json does not say that the model is ternary.
+        codec_for: finds the codecs of a GGUF file's ternary tensors.
         progress: called often with how far the work has come.
 
     Raises:
         BitnetError: any of its kinds; `out` is then as it was before.
     """
     started = time.monotonic()
+    from_gguf = is_gguf(src)
+    target = Target(outtype, embed_type or (KEEP if from_gguf else "f16"))
     _refuse_existing(out, overwrite)
-    with with_hint(_INCOMPLETE), Checkpoint(src) as checkpoint:
-        plan = plan_conversion(checkpoint, embed_type, ternarize=ternarize)
-        report = ConvertReport(out, plan.config.arch.name, notes=list(plan.notes))
-        meter = _Meter(plan.source_bytes() * (2 if verify else 1), progress)
+    with (
+        with_hint(_DAMAGED if from_gguf else _INCOMPLETE),
+        open_source(src, ternarize=ternarize, codec_for=codec_for) as source,
+    ):
+        planned = target.plan(source)
+        report = ConvertReport(out, source.architecture, outtype)
+        total = sum(tensor.n_bytes for tensor in source.tensors)
+        meter = _Meter(total * (2 if verify else 1), progress)
         # With verification the file gets its name last, after it has been proved.
-        target = out.with_name(f".{out.name}.{secrets.token_hex(4)}.unverified") if verify else out
+        path = out.with_name(f".{out.name}.{secrets.token_hex(4)}.unverified") if verify else out
         try:
-            _write(plan, target, report, meter, overwrite=overwrite)
+            _write(source, target, planned, path, report, meter, overwrite=overwrite)
+            report.notes = [*source.notes, *report.notes]
             if verify:
-                verify_file(target, plan, report, meter.add)
+                verify_file(path, source, planned, report, meter.add)
                 _refuse_existing(out, overwrite)  # The conversion took its time.
-                os.replace(target, out)
+                os.replace(path, out)
                 report.verified = True
         finally:
             if verify:
-                target.unlink(missing_ok=True)
-    report.size_bytes = out.stat().st_size
-    report.seconds = time.monotonic() - started
+                path.unlink(missing_ok=True)
+    report.finish(out.stat().st_size, time.monotonic() - started)
     return report
 
 
-def default_output(src: Path) -> Path:
-    """Where the file goes if nobody says: the model's name and `-i2_s.gguf`, in the current directory."""
-    return Path(f"{model_name(src)}-i2_s.gguf")
+def open_source(
+    src: Path, *, ternarize: bool = False, codec_for: CodecFor = ternary_codec_for
+) -> CheckpointSource | GGUFSource:
+    """The source at a path: a checkpoint directory or a GGUF file."""
+    if not is_gguf(src):
+        return CheckpointSource(src, ternarize=ternarize)
+    if ternarize:
+        raise UsageError(
+            "`--ternarize` rounds the float weights of a checkpoint, not those of a GGUF file",
+            hint="convert the directory that the file was made from",
+        )
+    return GGUFSource(src, codec_for)
+
+
+def default_output(src: Path, outtype: str = DEFAULT_OUTTYPE) -> Path:
+    """Where the file goes if nobody says: the model's name and its type, in the current directory."""
+    name = model_name(src)
+    if src.is_file():
+        types = "|".join(re.escape(each) for each in OUTTYPES)
+        name = re.sub(rf"[-_.]({types})$", "", src.stem, flags=re.IGNORECASE) or "model"
+    return Path(f"{name}-{outtype}.gguf")
 
 
 def _refuse_existing(out: Path, overwrite: bool) -> None:
@@ -113,87 +146,74 @@ class _Meter:
 
 
 def _write(
-    plan: ConversionPlan, target: Path, report: ConvertReport, meter: _Meter, *, overwrite: bool
+    source: Source,
+    target: Target,
+    planned: list[TargetTensor],
+    path: Path,
+    report: ConvertReport,
+    meter: _Meter,
+    *,
+    overwrite: bool,
 ) -> None:
     """Writes the whole file and fills the report."""
-    # A checkpoint that is not ternary is told by its first matrix: better before than after a large
-    # embedding.
-    first = next(tensor for tensor in plan.tensors if tensor.role == "ternary")
-    plan.finder.find(plan.names[first.name], *first.shape)
-    with _open_writer(plan, target, report, overwrite=overwrite) as writer:
-        for tensor in plan.tensors:
-            codec = plan.codec(tensor)
-            if isinstance(codec, I2S):
-                _write_ternary(plan, tensor, codec, writer, report, meter)
-            else:
-                _write_dense(plan, tensor, codec, writer, report, meter)
-
-
-def _open_writer(plan: ConversionPlan, target: Path, report: ConvertReport, *, overwrite: bool) -> GGUFWriter:
-    """A writer whose header is done; the vocabulary, the largest thing in memory, is given up on return."""
-    tokenizer = read_tokenizer(plan.checkpoint, plan.config.vocab_size)
-    report.notes += tokenizer.notes
-    return GGUFWriter(
-        target, file_metadata(plan.checkpoint, plan.config, tokenizer), plan.specs(), overwrite=overwrite
-    )
+    metadata = target.metadata(source.metadata(), planned)
+    with GGUFWriter(
+        path, metadata, specs(planned), alignment=source.alignment, overwrite=overwrite
+    ) as writer:
+        del metadata  # The vocabulary, the largest thing in memory, is in the file.
+        for each in planned:
+            try:
+                if each.source.role == "ternary":
+                    assert each.codec is not None and not isinstance(each.codec, BlockCodec)
+                    _write_ternary(source, each.source, each.codec, writer, report)
+                    meter.add(each.source.n_bytes, each.source.name)
+                else:
+                    _write_dense(source, each, writer, report, meter)
+            except RepresentationError as error:
+                raise target.located(source, each.source, error) from None
+            source.done(each.source)
 
 
 def _write_ternary(
-    plan: ConversionPlan,
-    tensor: PlannedTensor,
-    codec: I2S,
-    writer: GGUFWriter,
-    report: ConvertReport,
-    meter: _Meter,
+    source: Source, tensor: SourceTensor, codec: TernaryCodec, writer: GGUFWriter, report: ConvertReport
 ) -> None:
-    rows, cols = tensor.shape
-    source = plan.finder.find(plan.names[tensor.name], rows, cols)
-    report.encodings[source.encoding] = report.encodings.get(source.encoding, 0) + 1
-    kind = report.kind(tensor.kind, codec.name)
-    kind.count += 1
-    kind.add_scale(float(source.scale))
-    head_dim = plan.head_dim(tensor)
-    n_bytes = plan.checkpoint.tensors[source.name].n_bytes
-    encoded = np.empty(0, np.uint8)
-    for start, stop in row_blocks(rows, cols, head_dim):
-        trits = source.trits(start, stop)
-        kind.add_values(trits, source.largest_error(trits, start, stop))
-        if tensor.permuted_heads:
-            trits = interleaved(trits, head_dim)
-        encoded = codec.encode(trits, float(source.scale))
-        writer.write(tensor.name, encoded[:-I2_S_TAIL])
-        meter.add(n_bytes * stop // rows - n_bytes * start // rows, tensor.name)
-    # Every block was encoded with the tail of the whole tensor; it is written once, behind the last codes.
-    writer.write(tensor.name, encoded[-I2_S_TAIL:])
+    weights = source.ternary(tensor)
+    stored = codec.stored_scales(weights.scales)
+    writer.write(tensor.name, codec.encode(weights.trits, weights.scales))
+    report.add_ternary(tensor.kind, codec.name, weights, stored)
 
 
 def _write_dense(
-    plan: ConversionPlan,
-    tensor: PlannedTensor,
-    codec: BlockCodec,
-    writer: GGUFWriter,
-    report: ConvertReport,
-    meter: _Meter,
+    source: Source, planned: TargetTensor, writer: GGUFWriter, report: ConvertReport, meter: _Meter
 ) -> None:
-    checkpoint, name = plan.checkpoint, plan.names[tensor.name]
-    info = checkpoint.tensors[name]
-    rows, cols = matrix_shape(info)
+    tensor, codec = planned.source, planned.codec
+    raw = source.raw(tensor) if planned.type == tensor.kept else None
+    if not isinstance(codec, BlockCodec):
+        assert raw is not None
+        writer.write(tensor.name, raw)
+        report.kind(tensor.kind, type_name(tensor.kept).lower()).add_copied(tensor.shape)
+        meter.add(tensor.n_bytes, tensor.name)
+        return
     kind = report.kind(tensor.kind, codec.name)
     kind.count += 1
-    for start, stop in row_blocks(rows, cols):
-        values = checkpoint.float_rows(name, start, stop)
+    row_bytes = codec.n_bytes(tensor.shape[-1:])
+    for start, stop, n_bytes in _blocks(tensor):
+        values = source.rows(tensor, start, stop)
         if not np.isfinite(values).all():
             row = start + int(np.argwhere(~np.isfinite(values))[0, 0])
-            raise FormatError(
-                f"row {row} holds a value that is not a finite number",
-                path=checkpoint.path_of(name),
-                tensor=name,
-            )
-        try:
+            raise source.error(tensor, f"row {row} holds a value that is not a finite number")
+        if raw is not None:
+            encoded, written = raw[start * row_bytes : stop * row_bytes], values
+        else:
             encoded = codec.encode(values)
-        except RepresentationError as error:
-            raise RepresentationError(f"`{name}`: {error.message}", hint=error.hint) from None
-        written = codec.decode(encoded, values.shape)
+            written = codec.decode(encoded, values.shape)
         kind.add_values(written, float(np.abs(written - values).max(initial=0.0)))
         writer.write(tensor.name, encoded)
-        meter.add(info.n_bytes * stop // rows - info.n_bytes * start // rows, tensor.name)
+        meter.add(n_bytes, tensor.name)
+
+
+def _blocks(tensor: SourceTensor) -> Iterator[tuple[int, int, int]]:
+    """Blocks of rows and the bytes of the source that each takes."""
+    rows, cols = tensor.matrix
+    for start, stop in row_blocks(rows, cols):
+        yield start, stop, tensor.n_bytes * stop // rows - tensor.n_bytes * start // rows

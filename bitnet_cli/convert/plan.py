@@ -1,4 +1,4 @@
-"""What a conversion will write, checked as far as possible before the first byte is written."""
+"""What a checkpoint holds, under the names it will have, checked as far as possible before weights are read."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ import numpy as np
 
 from bitnet_cli.convert.checkpoint import FLOAT_DTYPES, Checkpoint, matrix_shape, row_blocks
 from bitnet_cli.convert.encodings import EncodingFinder
-from bitnet_cli.convert.hf_names import PlannedTensor, bare_names, match, tensor_plan
+from bitnet_cli.convert.hf_names import PlannedTensor, bare_names, has_input_norms, match, tensor_plan
 from bitnet_cli.convert.model_config import CheckpointConfig, read_config
-from bitnet_cli.errors import FormatError, RepresentationError, UnsupportedError, UsageError, printable
-from bitnet_cli.formats.codecs import Codec, codec_named
-from bitnet_cli.formats.codecs.block_codec import BlockCodec
-from bitnet_cli.formats.gguf_types import I2_S_COLS
-from bitnet_cli.formats.gguf_writer import TensorSpec
-
-EMBED_TYPES = ("f16", "q8_0", "q6_k")
+from bitnet_cli.errors import FormatError, UnsupportedError
 
 
 @dataclass(frozen=True)
@@ -34,53 +28,31 @@ class ConversionPlan:
     tensors: list[PlannedTensor]
     names: dict[str, str]
     finder: EncodingFinder
-    embed_codec: BlockCodec
     notes: list[str]
-
-    def codec(self, tensor: PlannedTensor) -> Codec:
-        """How a tensor is stored in the file."""
-        if tensor.role == "embedding":
-            return self.embed_codec
-        return codec_named("i2_s" if tensor.role == "ternary" else "f32")
-
-    def specs(self) -> list[TensorSpec]:
-        return [
-            TensorSpec(tensor.name, tensor.shape, int(self.codec(tensor).type_id)) for tensor in self.tensors
-        ]
-
-    def source_bytes(self) -> int:
-        """Bytes of the checkpoint that will be read."""
-        return sum(self.checkpoint.tensors[name].n_bytes for name in self.names.values())
 
     def head_dim(self, tensor: PlannedTensor) -> int:
         """Rows of a head if the tensor's rows are interleaved by head, else 1."""
         return self.config.head_dim if tensor.permuted_heads else 1
 
 
-def plan_conversion(checkpoint: Checkpoint, embed_type: str, *, ternarize: bool) -> ConversionPlan:
+def plan_conversion(checkpoint: Checkpoint, *, ternarize: bool) -> ConversionPlan:
     """Plans a conversion and checks names, shapes and types of all tensors.
 
     Args:
         checkpoint: what to convert.
-        embed_type: how the embedding and the output matrix are stored, one of EMBED_TYPES.
         ternarize: accept float weights of a model that is not declared to be ternary.
 
     Raises:
-        UsageError: `embed_type` is not one of them.
         FormatError, UnsupportedError, RepresentationError: the checkpoint cannot be converted.
     """
-    codec = codec_named(embed_type) if embed_type in EMBED_TYPES else None
-    if not isinstance(codec, BlockCodec):
-        known = ", ".join(f"`{name}`" for name in EMBED_TYPES)
-        raise UsageError(
-            f"`{printable(embed_type)}` is not a type for embeddings", hint=f"choose one of {known}"
-        )
     config = read_config(checkpoint.config, checkpoint.directory / "config.json")
     bare = bare_names(checkpoint.tensors)
     with_head = _has_own_head(checkpoint, config, bare)
-    tensors = tensor_plan(config, with_head=with_head)
+    input_norms = has_input_norms(config, bare)
+    tensors = tensor_plan(config, with_head=with_head, input_norms=input_norms)
     names = match(tensors, bare, ignore_head=not with_head)
-    finder = EncodingFinder(checkpoint, config.quantization, ternarize=ternarize)
+    # A norm for every projection is what models that are trained to be ternary have.
+    finder = EncodingFinder(checkpoint, config.quantization, ternarize=ternarize or input_norms)
     notes = []
     if with_head and config.arch.sub_norms:
         notes.append(
@@ -88,28 +60,13 @@ def plan_conversion(checkpoint: Checkpoint, embed_type: str, *, ternarize: bool)
         )
     for tensor in tensors:
         if tensor.role == "ternary":
-            _check_ternary(checkpoint, finder, tensor, names[tensor.name])
+            finder.check(names[tensor.name], *tensor.shape)
         else:
-            _check_dense(checkpoint, tensor, names[tensor.name], codec)
-    return ConversionPlan(checkpoint, config, tensors, names, finder, codec, notes)
+            _check_dense(checkpoint, tensor, names[tensor.name])
+    return ConversionPlan(checkpoint, config, tensors, names, finder, notes)
 
 
-def _check_ternary(checkpoint: Checkpoint, finder: EncodingFinder, tensor: PlannedTensor, name: str) -> None:
-    rows, cols = tensor.shape
-    if cols % I2_S_COLS:
-        raise RepresentationError(
-            f"`{name}` has {cols} columns, and I2_S needs a multiple of {I2_S_COLS}",
-            hint="no option can hold it yet; "
-            + (
-                "`iq2_bn` of ik_llama.cpp could (multiples of 64)"
-                if cols % 64 == 0
-                else "a padded format could"
-            ),
-        )
-    finder.check(name, rows, cols)
-
-
-def _check_dense(checkpoint: Checkpoint, tensor: PlannedTensor, name: str, codec: BlockCodec) -> None:
+def _check_dense(checkpoint: Checkpoint, tensor: PlannedTensor, name: str) -> None:
     info = checkpoint.tensors[name]
     if info.dtype not in FLOAT_DTYPES:
         raise UnsupportedError(
@@ -120,11 +77,6 @@ def _check_dense(checkpoint: Checkpoint, tensor: PlannedTensor, name: str, codec
             f"the shape is {list(info.shape)}, config.json implies {list(tensor.shape)}",
             path=checkpoint.path_of(name),
             tensor=name,
-        )
-    if tensor.role == "embedding" and tensor.shape[-1] % codec.block:
-        raise RepresentationError(
-            f"`{name}` has rows of {tensor.shape[-1]}, and {codec.name} needs a multiple of {codec.block}",
-            hint="`--embed-type f16` holds any size",
         )
 
 

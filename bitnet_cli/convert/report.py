@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from bitnet_cli.convert.source import TernaryWeights
 
 
 @dataclass
@@ -18,16 +22,16 @@ class KindReport:
         type: how they are stored in the file, for example `i2_s`.
         count: number of tensors.
         weights: number of values.
-        zeros: number of values that are 0 in the file.
+        zeros: number of values that are 0 in the file; None if the type cannot be read and was copied.
         scale_min, scale_max: range of the scales of ternary tensors, else None.
-        max_error: largest |value in the file - value in the checkpoint|.
+        max_error: |value in the file - value in the source| is nowhere larger.
     """
 
     kind: str
     type: str
     count: int = 0
     weights: int = 0
-    zeros: int = 0
+    zeros: int | None = 0
     scale_min: float | None = None
     scale_max: float | None = None
     max_error: float = 0.0
@@ -35,13 +39,42 @@ class KindReport:
     def add_values(self, values: np.ndarray, max_error: float) -> None:
         """Takes a block of values, or of trits, as they are in the file."""
         self.weights += values.size
-        self.zeros += values.size - int(np.count_nonzero(values))
+        self.zeros = (self.zeros or 0) + values.size - int(np.count_nonzero(values))
         self.max_error = max(self.max_error, max_error)
 
-    def add_scale(self, scale: float) -> None:
-        """Takes the scale of one ternary tensor."""
-        self.scale_min = scale if self.scale_min is None else min(self.scale_min, scale)
-        self.scale_max = scale if self.scale_max is None else max(self.scale_max, scale)
+    def add_copied(self, shape: Sequence[int]) -> None:
+        """Takes a tensor of a type that cannot be read."""
+        self.count += 1
+        self.weights += math.prod(shape)
+        self.zeros = None
+
+    def add_scales(self, low: float, high: float) -> None:
+        """Takes the range of the scales of one ternary tensor."""
+        self.scale_min = low if self.scale_min is None else min(self.scale_min, low)
+        self.scale_max = high if self.scale_max is None else max(self.scale_max, high)
+
+
+@dataclass
+class ScaleRounding:
+    """Scales that the type of the file holds less precisely than the source.
+
+    Attributes:
+        tensors: number of tensors with such scales.
+        largest: largest |scale in the file / scale in the source - 1|.
+    """
+
+    tensors: int = 0
+    largest: float = 0.0
+
+    def add(self, exact: np.ndarray, stored: np.ndarray) -> float:
+        """Takes the scales of one tensor and returns the largest difference."""
+        if np.array_equal(exact, stored):
+            return 0.0
+        changes = np.abs(stored.astype(np.float64) - exact)
+        live = exact != 0
+        self.tensors += 1
+        self.largest = max(self.largest, float((changes[live] / np.abs(exact[live])).max()))
+        return float(changes.max())
 
 
 @dataclass
@@ -51,21 +84,45 @@ class ConvertReport:
     Attributes:
         path, size_bytes: the file that was written.
         architecture: its `general.architecture`.
+        outtype: how ternary weights are stored.
         encodings: how many ternary matrices came in which encoding.
         kinds: by kind of tensor, in file order.
         notes: remarks for the user, one sentence each.
         seconds: wall time, verification included.
-        verified: every weight was read back and compared with the checkpoint.
+        verified: every weight was read back and compared with the source.
+        rounding: what happened to the scales; none of it if all are exact.
     """
 
     path: Path
     architecture: str
+    outtype: str
     size_bytes: int = 0
     encodings: dict[str, int] = field(default_factory=dict)
     kinds: dict[str, KindReport] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     verified: bool = False
+    rounding: ScaleRounding = field(default_factory=ScaleRounding)
+
+    def add_ternary(self, kind: str, type_name: str, weights: TernaryWeights, stored: np.ndarray) -> None:
+        """Takes a ternary tensor that was written with the scales `stored`."""
+        self.encodings[weights.encoding] = self.encodings.get(weights.encoding, 0) + 1
+        report = self.kind(kind, type_name)
+        report.count += 1
+        changed = self.rounding.add(weights.scales, stored)
+        report.add_values(weights.trits, weights.max_error + changed)
+        report.add_scales(float(stored.min()), float(stored.max()))
+
+    def finish(self, size_bytes: int, seconds: float) -> None:
+        """Adds what is known at the end."""
+        self.size_bytes, self.seconds = size_bytes, seconds
+        if self.rounding.tensors:
+            many = self.rounding.tensors > 1
+            self.notes.append(
+                f"`{self.outtype}` stores scales as f16: those of {self.rounding.tensors} "
+                f"tensor{'s' if many else ''} changed, by at most {100 * self.rounding.largest:.2g} %; "
+                "the weights -1, 0, +1 are the same"
+            )
 
     def kind(self, name: str, type_name: str) -> KindReport:
         """The report of one kind, begun if it is new."""
@@ -77,4 +134,5 @@ class ConvertReport:
             "path": str(self.path),
             "kinds": [asdict(kind) for kind in self.kinds.values()],
             "seconds": round(self.seconds, 3),
+            "scales_exact": not self.rounding.tensors,
         }

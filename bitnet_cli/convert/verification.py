@@ -1,4 +1,4 @@
-"""Reads a converted file again and compares every weight with the checkpoint it came from."""
+"""Reads a converted file again and compares every weight with the source it came from."""
 
 from __future__ import annotations
 
@@ -7,101 +7,109 @@ from pathlib import Path
 
 import numpy as np
 
-from bitnet_cli.convert.checkpoint import matrix_shape, row_blocks
-from bitnet_cli.convert.head_rows import halved
-from bitnet_cli.convert.hf_names import PlannedTensor
-from bitnet_cli.convert.plan import ConversionPlan
+from bitnet_cli.convert.checkpoint import row_blocks
 from bitnet_cli.convert.report import ConvertReport
+from bitnet_cli.convert.source import Source, TernaryWeights
+from bitnet_cli.convert.target import TargetTensor
 from bitnet_cli.errors import FormatError, with_hint
+from bitnet_cli.formats.codecs import ternary_codec_for
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
-from bitnet_cli.formats.codecs.i2_s import I2S
+from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
+from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader
-from bitnet_cli.formats.gguf_types import I2_S_TAIL
 
 _AGAIN = "memory or disk may be faulty; convert again, and report it if it happens again"
 
 
 def verify_file(
-    path: Path, plan: ConversionPlan, report: ConvertReport, done: Callable[[int, str], None]
+    path: Path,
+    source: Source,
+    planned: list[TargetTensor],
+    report: ConvertReport,
+    done: Callable[[int, str], None],
 ) -> None:
-    """Compare a file with the checkpoint.
+    """Compare a file with its source.
 
-    Ternary matrices must have the checkpoint's scale and trits, each in the checkpoint's order. Other
-    tensors must be as near to the checkpoint as the report of the conversion says.
+    Ternary matrices must have the source's trits, and its scales as their type stores them. Other tensors must be as
+    near to the source as the report of the conversion says; copied ones the same.
 
     Args:
         path: the file.
-        plan, report: what was written, and how well.
-        done: told the checkpoint's bytes as they are compared, with the tensor's name.
+        source: what it was made from.
+        planned: what was written.
+        report: how well.
+        done: told the source's bytes as they are compared, with the tensor's name.
 
     Raises:
         FormatError: a tensor differs.
     """
     with with_hint(_AGAIN), GGUFReader(path) as file:
-        for tensor in plan.tensors:
-            codec = plan.codec(tensor)
-            info = file.tensors.get(tensor.name)
-            if info is None or (info.shape, info.type) != (tensor.shape, codec.type_id):
-                raise _difference(path, tensor, "it is missing or has another shape or type")
-            if isinstance(codec, I2S):
-                _verify_ternary(file, plan, tensor, codec, done)
+        for each in planned:
+            tensor, info = each.source, file.tensors.get(each.source.name)
+            if info is None or (info.shape, info.type) != (tensor.shape, each.type):
+                raise _difference(path, tensor.name, "it is missing or has another shape or type")
+            if tensor.role == "ternary":
+                assert each.codec is not None and not isinstance(each.codec, BlockCodec)
+                _verify_ternary(file, source, each, each.codec)
+                done(tensor.n_bytes, tensor.name)
             else:
-                _verify_dense(file, plan, tensor, codec, report.kinds[tensor.kind].max_error, done)
+                _verify_dense(file, source, each, report, done)
+            source.done(tensor)
+            file.advise_done(tensor.name)
 
 
-def _verify_ternary(
-    file: GGUFReader,
-    plan: ConversionPlan,
-    tensor: PlannedTensor,
-    codec: I2S,
-    done: Callable[[int, str], None],
-) -> None:
-    rows, cols = tensor.shape
-    data, head_dim = file.data(tensor.name), plan.head_dim(tensor)
-    source = plan.finder.find(plan.names[tensor.name], rows, cols)
-    n_bytes = plan.checkpoint.tensors[source.name].n_bytes
-    row_bytes = cols // 4
-    for start, stop in row_blocks(rows, cols, head_dim):
-        block = np.concatenate([data[start * row_bytes : stop * row_bytes], data[-I2_S_TAIL:]])
-        trits, scale = codec.decode(block, (stop - start, cols))
-        if tensor.permuted_heads:
-            trits = halved(trits, head_dim)
-        if scale != float(source.scale) or not np.array_equal(trits, source.trits(start, stop)):
-            raise _difference(
-                file.path, tensor, f"rows {start} to {stop - 1} are not those of the checkpoint"
-            )
-        done(n_bytes * stop // rows - n_bytes * start // rows, tensor.name)
-        file.advise_done(tensor.name)  # Not at the end: an embedding may be larger than all else together.
+def _verify_ternary(file: GGUFReader, source: Source, planned: TargetTensor, codec: TernaryCodec) -> None:
+    name, wanted = planned.source.name, source.ternary(planned.source)
+    reading = ternary_codec_for(file, file.tensors[name])  # As anybody would read it.
+    with located(file.path, name):
+        trits, scales = reading.decode(file.data(name), planned.source.shape)
+    stored = TernaryWeights(wanted.trits, codec.stored_scales(wanted.scales), wanted.encoding)
+    row = first_difference(TernaryWeights(trits, scales, reading.name), stored)
+    if row is not None:
+        raise _difference(file.path, name, f"row {row} is not that of the source")
 
 
 def _verify_dense(
     file: GGUFReader,
-    plan: ConversionPlan,
-    tensor: PlannedTensor,
-    codec: BlockCodec,
-    max_error: float,
+    source: Source,
+    planned: TargetTensor,
+    report: ConvertReport,
     done: Callable[[int, str], None],
 ) -> None:
-    name = plan.names[tensor.name]
-    info = plan.checkpoint.tensors[name]
-    rows, cols = matrix_shape(info)
-    data, row_bytes = file.data(tensor.name), codec.n_bytes((cols,))
+    tensor, codec = planned.source, planned.codec
+    data, raw = file.data(tensor.name), source.raw(tensor) if planned.type == tensor.kept else None
+    if raw is not None or not isinstance(codec, BlockCodec):
+        if not np.array_equal(data, raw if raw is not None else data):
+            raise _difference(file.path, tensor.name, "it is not the copy that it should be")
+        done(tensor.n_bytes, tensor.name)
+        return
+    max_error = report.kinds[tensor.kind].max_error
+    row_bytes = codec.n_bytes(tensor.shape[-1:])
+    rows, cols = tensor.matrix
     for start, stop in row_blocks(rows, cols):
         found = codec.decode(data[start * row_bytes : stop * row_bytes], (stop - start, cols))
         with np.errstate(
             invalid="ignore"
         ):  # A damaged value may be infinite; NaN is not <= max_error either.
-            error = float(np.abs(found - plan.checkpoint.float_rows(name, start, stop)).max(initial=0.0))
+            error = float(np.abs(found - source.rows(tensor, start, stop)).max(initial=0.0))
         if not error <= max_error:
-            raise _difference(file.path, tensor, f"rows {start} to {stop - 1} are off by {error:.3g}")
-        done(info.n_bytes * stop // rows - info.n_bytes * start // rows, tensor.name)
-        file.advise_done(tensor.name)
+            raise _difference(file.path, tensor.name, f"rows {start} to {stop - 1} are off by {error:.3g}")
+        done(tensor.n_bytes * stop // rows - tensor.n_bytes * start // rows, tensor.name)
+        file.advise_done(tensor.name)  # Not at the end: an embedding may be larger than all else together.
 
 
-def _difference(path: Path, tensor: PlannedTensor, message: str) -> FormatError:
-    return FormatError(
-        f"the file differs from the checkpoint: {message}",
-        path=path,
-        tensor=tensor.name,
-        hint=_AGAIN,
-    )
+def first_difference(first: TernaryWeights, second: TernaryWeights) -> int | None:
+    """The first row in which two matrices of one shape stand for different weights; None if there is none.
+
+    A group without weights may have any scale.
+    """
+    unequal = (first.trits != second.trits).any(axis=1)
+    groups = max(first.scales.shape[1], second.scales.shape[1])
+    live = first.trits.reshape(len(first.trits), groups, -1).any(axis=2)
+    a, b = (np.repeat(each.scales, groups // each.scales.shape[1], axis=1) for each in (first, second))
+    unequal |= ((a != b) & live).any(axis=1)
+    return int(np.argmax(unequal)) if unequal.any() else None
+
+
+def _difference(path: Path, name: str, message: str) -> FormatError:
+    return FormatError(f"the file differs from its source: {message}", path=path, tensor=name, hint=_AGAIN)

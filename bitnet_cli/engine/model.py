@@ -6,7 +6,7 @@ embedding and the norms are read where the file is mapped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +16,17 @@ from bitnet_cli.engine.calibration import kernel_for
 from bitnet_cli.engine.config import ModelConfig
 from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
 from bitnet_cli.errors import FormatError, UnsupportedError, UsageError, printable
-from bitnet_cli.formats.codecs import codec
-from bitnet_cli.formats.codecs.i2_s import codes_and_scale
+from bitnet_cli.formats.codecs import TERNARY_TYPES, codec, is_bare, ternary_codec_for
+from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec, refuse_infinite
+from bitnet_cli.formats.codecs.ternary_floats import TernaryFloats
+from bitnet_cli.formats.codecs.tiled_codec import TiledCodec
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
-from bitnet_cli.native import Context, DenseMatrix, Layout, NotTernaryError, TernaryMatrix
+from bitnet_cli.formats.scales import simplest
+from bitnet_cli.native import Context, DenseMatrix, Layout, NotTernaryError, TernaryMatrix, lib
 
+CodecFor = Callable[[GGUFReader, TensorInfo], TernaryCodec]
 DENSE_TYPES = (GGMLType.F32, GGMLType.F16, GGMLType.BF16, GGMLType.Q8_0, GGMLType.Q6_K, GGMLType.Q4_0)
 
 
@@ -86,7 +90,8 @@ class Model:
 
     config: ModelConfig
     ctx: Context
-    embedding: Dense
+    embedding: Dense | DenseMatrix
+    """Rows of the file; or, if it is ternary, weights in memory, which are the head's if that is tied."""
     layers: tuple[Layer, ...]
     output_norm: np.ndarray
     output: DenseMatrix | None
@@ -122,6 +127,7 @@ class Model:
         meta: Mapping[str, object],
         ctx: Context,
         options: EngineOptions | None = None,
+        codec_for: CodecFor = ternary_codec_for,
     ) -> Model:
         """Loads the weights of an open file.
 
@@ -131,18 +137,24 @@ class Model:
             ctx: threads and kernels; packing uses all of them.
             options: choices of speed, None for the defaults; with the kernel `auto` a large model may make this call
                 measure first.
+            codec_for: finds the codec of a ternary tensor, for files that do not say all about themselves.
 
         Raises:
             FormatError: a tensor is missing, has the wrong shape, or holds what it must not.
             UnsupportedError: an architecture, feature or tensor type this version cannot run.
         """
-        tensors = _Tensors(reader, ctx)
+        tensors = _Tensors(reader, ctx, codec_for)
         vocab_size = tensors.info("token_embd.weight").shape[0]
         config = ModelConfig.from_metadata(meta, reader.path, vocab_size)
-        embedding = tensors.dense("token_embd.weight", vocab_size, config.dim)
-        head_name = "output.weight" if "output.weight" in reader.tensors else "token_embd.weight"
-        output = tensors.head(head_name, vocab_size, config.dim) if config.pooling == "none" else None
-        tensors.left.discard(head_name)
+        embedding = tensors.embedding("token_embd.weight", vocab_size, config.dim)
+        tied = "output.weight" not in reader.tensors
+        output = None
+        if config.pooling != "none":
+            tensors.left.discard("output.weight")
+        elif tied and isinstance(embedding, DenseMatrix):
+            output = embedding
+        else:
+            output = tensors.head("token_embd.weight" if tied else "output.weight", vocab_size, config.dim)
         options = options or EngineOptions()
         kernel = options.kernel
         if kernel == "auto":
@@ -200,8 +212,8 @@ def _load_layer(tensors: _Tensors, config: ModelConfig, i: int, layouts: Layouts
 class _Tensors:
     """Takes tensors out of a file by name, checks them, and remembers which were taken."""
 
-    def __init__(self, reader: GGUFReader, ctx: Context) -> None:
-        self.reader, self.ctx = reader, ctx
+    def __init__(self, reader: GGUFReader, ctx: Context, codec_for: CodecFor) -> None:
+        self.reader, self.ctx, self.codec_for = reader, ctx, codec_for
         self.left = set(reader.tensors)
         self.has_input_norms = any(name.endswith("_norm_in.weight") for name in reader.tensors)
         """One is enough: a file that has not all of them is damaged, and says so at the first that is missing."""
@@ -238,10 +250,15 @@ class _Tensors:
             raise FormatError("a norm has weights that are not finite", path=self.reader.path, tensor=name)
         return values
 
+    def embedding(self, name: str, rows: int, cols: int) -> Dense | DenseMatrix:
+        if self.info(name, rows, cols).type in TERNARY_TYPES:
+            return self.head(name, rows, cols)
+        return self.dense(name, rows, cols)
+
     def dense(self, name: str, rows: int, cols: int) -> Dense:
         info = self.info(name, rows, cols)
         if info.type not in DENSE_TYPES:
-            known = ", ".join(type_name(t) for t in DENSE_TYPES)
+            known = ", ".join([*(type_name(t) for t in DENSE_TYPES), "ternary"])
             raise UnsupportedError(
                 f"{self.reader.path}: `{name}` of type {type_name(info.type)} is not supported",
                 hint=f"embeddings and heads can be {known}",
@@ -249,7 +266,13 @@ class _Tensors:
         return Dense(int(info.type), self.reader.data(name), rows, cols)
 
     def head(self, name: str, rows: int, cols: int) -> DenseMatrix:
-        """The head; rows that serve as embedding too come back from the file as they are read."""
+        """The head; rows that serve as embedding too come back from the file as they are read.
+
+        A ternary one becomes the smallest dense type that holds its weights exactly: Q4_0 if its scales are those of f16,
+        in which the kernels meet it with hidden states of 16 bits.
+        """
+        if self.info(name, rows, cols).type in TERNARY_TYPES:
+            return DenseMatrix.from_ternary(self.ctx, self.ternary(name, rows, cols, Layout.T2))
         dense = self.dense(name, rows, cols)
         mat = DenseMatrix(self.ctx, dense.type, dense.data, rows, cols)
         self.reader.advise_done(name)
@@ -257,24 +280,48 @@ class _Tensors:
 
     def ternary(self, name: str, rows: int, cols: int, layout: Layout) -> TernaryMatrix:
         info = self.info(name, rows, cols)
-        if info.type != GGMLType.I2_S:
-            raise UnsupportedError(
-                f"{self.reader.path}: `{name}` of type {type_name(info.type)} is not a ternary matrix this version runs",
-                hint="convert the original checkpoint with `bitnet convert --outtype i2_s`",
-            )
+        ternary = self.codec_for(self.reader, info)
         with located(self.reader.path, name):
-            codes, scale = codes_and_scale(self.reader.data(name), info.shape)
+            data = self.reader.data(name)
+            codes, scales = ternary.codes(data, info.shape), simplest(ternary.scales(data, info.shape), cols)
+            with np.errstate(over="ignore"):
+                scales = scales * self._factor(name, info)
+            refuse_infinite(scales)
+        floats = isinstance(ternary, TernaryFloats)
+        pack_format = lib.BN_PACK_TRITS if floats else getattr(lib, f"BN_PACK_{ternary.name.upper()}")
+        tiling = ternary.tiling_for(info.shape) if isinstance(ternary, TiledCodec) else None
         try:
-            mat = TernaryMatrix.from_i2_s(self.ctx, codes, rows, cols, scale, layout)
+            mat = TernaryMatrix.pack(self.ctx, pack_format, codes, rows, cols, scales, layout, tiling)
         except NotTernaryError:
-            raise FormatError(
-                "the tensor holds code 3, which is no ternary value: the file is damaged",
-                path=self.reader.path,
-                tensor=name,
-                offset=info.offset,
-            ) from None
+            with located(self.reader.path, name):
+                ternary.decode(data, info.shape)  # Knows the place.
+            raise
         self.reader.advise_done(name)
         return mat
+
+    def _factor(self, name: str, info: TensorInfo) -> np.float32:
+        """What a matrix is multiplied by beside its own scales: the tensor `blk.N.x.scale` if there is one, else 1."""
+        scale_name = name.removesuffix("weight") + "scale"
+        if scale_name not in self.reader.tensors:
+            if is_bare(info):
+                raise FormatError(
+                    f"the tensor has no scales, and there is no `{printable(scale_name)}` beside it",
+                    path=self.reader.path,
+                    tensor=name,
+                    hint="convert the original checkpoint with `bitnet convert`",
+                )
+            return np.float32(1)
+        scale = self.info(scale_name, 1)
+        if scale.type != GGMLType.F32:
+            raise UnsupportedError(
+                f"{self.reader.path}: `{printable(scale_name)}` of type {type_name(scale.type)} is no F32 scale"
+            )
+        value = np.float32(self.reader.data(scale_name).view("<f4")[0])
+        if not np.isfinite(value):
+            raise FormatError(
+                f"the scale must be a finite number, found {value}", path=self.reader.path, tensor=scale_name
+            )
+        return value
 
     def refuse_leftovers(self) -> None:
         if self.left:

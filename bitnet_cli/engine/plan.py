@@ -124,14 +124,11 @@ def rope_tables(c: ModelConfig, theta: float, n_ctx: int) -> tuple[np.ndarray, n
 
 def embed(model: Model) -> Op:
     e = model.embedding
-    return {
-        "kind": lib.BN_OP_EMBED,
-        "out": (Buf.x,),
-        "dense_type": e.type,
-        "dense": e.data,
-        "dense_rows": e.rows,
-        "scale": float(np.sqrt(np.float32(e.cols))) if model.config.arch.embedding_scaled else 0.0,
-    }
+    scale = float(np.sqrt(np.float32(e.cols))) if model.config.arch.embedding_scaled else 0.0
+    op: Op = {"kind": lib.BN_OP_EMBED, "out": (Buf.x,), "scale": scale}
+    if isinstance(e, DenseMatrix):
+        return {**op, "head": e}
+    return {**op, "dense_type": e.type, "dense": e.data, "dense_rows": e.rows}
 
 
 def quant(source: Buf, out: Buf, weight: np.ndarray | None, eps: float) -> Op:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bitnet_cli.errors import BitnetError, FormatError
+from bitnet_cli.errors import BitnetError, FormatError, UnsupportedError, printable
 
 
 class FileMapping:
@@ -79,7 +79,8 @@ class FileMapping:
 
 @contextmanager
 def located(path: str | Path, tensor: str | None = None, offset: int | None = None) -> Iterator[None]:
-    """Adds the file, and the tensor, to a FormatError that leaves the block without a path.
+    """Adds the file, and the tensor, to a FormatError that leaves the block without a path; to an UnsupportedError, too,
+    if there is a tensor.
 
     Codecs see bytes and no file; whoever knows the file calls them inside this block.
     """
@@ -89,6 +90,10 @@ def located(path: str | Path, tensor: str | None = None, offset: int | None = No
         if error.path is not None:
             raise
         raise FormatError(error.message, path=path, tensor=tensor, offset=offset, hint=error.hint) from error
+    except UnsupportedError as error:
+        if tensor is None:
+            raise
+        raise UnsupportedError(f"{path}: `{printable(tensor)}`: {error.message}", hint=error.hint) from error
 
 
 def _cannot_open(path: Path, error: OSError | ValueError) -> BitnetError:

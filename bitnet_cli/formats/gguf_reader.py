@@ -6,7 +6,7 @@ Limits that no honest file meets: 65,536 metadata keys, 131,072 tensors, 16 MiB 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,10 +16,13 @@ from bitnet_cli.errors import FormatError, RepresentationError, UnsupportedError
 from bitnet_cli.formats.file_mapping import FileMapping
 from bitnet_cli.formats.gguf_metadata import Cursor, Metadata, read_metadata
 from bitnet_cli.formats.gguf_types import (
+    BARE_TYPES,
     DEFAULT_ALIGNMENT,
     MAGIC,
     MAX_DIMS,
+    bare_tensor_bytes,
     has_known_size,
+    meant_type,
     tensor_bytes,
     type_name,
 )
@@ -41,7 +44,7 @@ class TensorInfo:
     shape: tuple[int, ...]
     """NumPy order, slowest dimension first: (rows, cols) of a matrix; reversed in the file."""
     type: int
-    """Number of the tensor type, known to `GGMLType` or not."""
+    """Number of the tensor type, known to `GGMLType` or not; `GGMLType.MXFP4` where the file's 39 means that."""
     offset: int
     """Of the first byte, from the beginning of the file."""
     n_bytes: int
@@ -87,16 +90,20 @@ class GGUFReader:
         self.alignment = _alignment(cursor, self.metadata)
         table = _read_table(cursor, n_tensors)
         self.data_offset = -(-cursor.pos // self.alignment) * self.alignment
-        self.tensors = _place(cursor, table, self.data_offset, self.alignment)
+        self.tensors = _place(cursor, table, self.data_offset, self.alignment, self.metadata)
 
     def value_type(self, key: str) -> str:
         """Type of a metadata value, such as `u32`, `string` or `array<string>`."""
         return self.metadata.value_type(key)
 
     def data(self, name: str) -> np.ndarray:
-        """The bytes of a tensor: uint8 [n_bytes], a read-only view of the file; I2_S with its tail."""
+        """The bytes of a tensor: uint8 [n_bytes], a read-only view of the file, scales included."""
         info = self.tensors[name]
         return self._mapping.view(info.offset, info.n_bytes)
+
+    def bytes_between(self, start: int, stop: int) -> np.ndarray:
+        """Bytes of the file that may belong to no tensor: uint8 [stop - start], a read-only view."""
+        return self._mapping.view(start, stop - start)
 
     def advise_done(self, name: str) -> None:
         """Lets the system take back the memory that reading a tensor filled; call it after repacking."""
@@ -191,7 +198,9 @@ def _read_row(cursor: Cursor, name: str) -> _Row:
     return _Row(tuple(reversed(dims)), tensor_type, cursor.u64("the offset of a tensor"), pos)
 
 
-def _place(cursor: Cursor, table: dict[str, _Row], data_offset: int, alignment: int) -> dict[str, TensorInfo]:
+def _place(
+    cursor: Cursor, table: dict[str, _Row], data_offset: int, alignment: int, metadata: Metadata
+) -> dict[str, TensorInfo]:
     """Turns the table into TensorInfos: aligned, inside the file, not overlapping."""
     end_of_file = cursor.mapping.size
     by_offset = sorted(table, key=lambda name: table[name].offset)
@@ -205,7 +214,8 @@ def _place(cursor: Cursor, table: dict[str, _Row], data_offset: int, alignment: 
                 key=name,
                 pos=row.pos,
             )
-        n_bytes = _size(cursor, name, row, limit - start)
+        row = replace(row, type=meant_type(row.type, row.shape, limit - start, alignment, metadata))
+        n_bytes = _size(cursor, name, row, limit - start, alignment)
         if start >= end_of_file or n_bytes > end_of_file - start:
             raise cursor.error(
                 f"its data, {n_bytes} bytes from byte {start}, passes the end of the file at {end_of_file}",
@@ -220,7 +230,7 @@ def _place(cursor: Cursor, table: dict[str, _Row], data_offset: int, alignment: 
     return tensors
 
 
-def _size(cursor: Cursor, name: str, row: _Row, room: int) -> int:
+def _size(cursor: Cursor, name: str, row: _Row, room: int, alignment: int) -> int:
     """Bytes of the data; types of unknown size fill the room up to the next tensor."""
     if not has_known_size(row.type):
         # Every format spends some bits on a value: a shape beyond that is not one.
@@ -229,6 +239,12 @@ def _size(cursor: Cursor, name: str, row: _Row, room: int) -> int:
             raise cursor.error(f"{what} does not fit into {max(room, 0)} bytes", key=name, pos=row.pos)
         return room
     try:
-        return tensor_bytes(row.type, row.shape)
+        n_bytes = tensor_bytes(row.type, row.shape)
     except RepresentationError as error:
         raise cursor.error(error.message, key=name, pos=row.pos) from None
+    if n_bytes > room and row.type in BARE_TYPES:
+        # Rows without scales: only the room that a tensor has tells.
+        bare = bare_tensor_bytes(row.type, row.shape)
+        if bare <= room < bare + alignment:
+            return bare
+    return n_bytes

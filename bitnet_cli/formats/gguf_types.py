@@ -1,12 +1,12 @@
 """Numbers of the GGUF format: tensor types with their block sizes, and metadata value types.
 
-Sources: the GGUF specification of ggml, and for I2_S (type 36) bitnet.cpp. docs/formats.md draws the blocks.
+Sources: the GGUF specification of ggml, and for I2_S, TL1 and TL2 (36, 38, 39) bitnet.cpp. docs/formats.md draws the blocks.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -63,10 +63,10 @@ class GGMLType(IntEnum):
     IQ1_BN = 134
     IQ2_BN = 135
     IQ2_BN_R4 = 335
+    # Two projects gave number 39 away. Within this package the second owner has bit 32 set, which no number of a file
+    # has; `meant_type` tells them apart and `file_number` gives the number that stands in files.
+    MXFP4 = 1 << 32 | 39
 
-
-# Two projects gave number 39 away; only the file's other contents tell which one is meant.
-_AMBIGUOUS_NAMES = {GGMLType.TL2: "TL2 or MXFP4"}
 
 # type: (values of a block, bytes of a block). Types not listed have sizes that this table cannot express or
 # that differ between the projects using the number.
@@ -100,27 +100,85 @@ _BLOCKS: dict[int, tuple[int, int]] = {
     GGMLType.BF16: (1, 2),
     GGMLType.TQ1_0: (256, 54),
     GGMLType.TQ2_0: (256, 66),
+    GGMLType.MXFP4: (32, 17),
+    GGMLType.Q1_0: (128, 18),
+    GGMLType.Q2_0: (64, 18),
+    GGMLType.IQ1_BN: (64, 13),
+    GGMLType.IQ2_BN: (64, 16),
+    GGMLType.IQ2_BN_R4: (64, 16),
 }
+
+# Bytes of the scale that each row has beside its blocks.
+_ROW_SCALES = {GGMLType.IQ1_BN: 2, GGMLType.IQ2_BN: 4, GGMLType.IQ2_BN_R4: 4}
+# Rows that are stored together.
+_ROWS_TOGETHER = {GGMLType.IQ2_BN_R4: 4}
+# Types whose tensors are matrices.
+_MATRICES = {GGMLType.I2_S, *_ROW_SCALES}
+# Ternary types by the multiple that their rows must be of: what a hint can offer.
+_TERNARY_COLS = {"i2_s": 128, "tq1_0": 256, "tq2_0": 256, "q2_0": 64, "iq1_bn": 64, "iq2_bn": 64}
+
+BARE_TYPES = frozenset({GGMLType.IQ1_BN, GGMLType.IQ2_BN})
+"""Types that older files have without scales, under the same number."""
 
 I2_S_COLS = 128
 """Values of one I2_S block; every row is a whole number of them."""
 I2_S_TAIL = 32
 """Bytes after the codes of an I2_S tensor; the first four are its float32 scale."""
+TL_TAIL = 32
+"""The same of TL1 and TL2 tensors."""
+TL2_MAX_PAIR_COLS = 256
+"""Columns of a TL2 tensor, at most, that are stored in pairs and not in threes; every tensor has room for so many."""
+_TL_ROWS = 32
 
 
 def type_name(type_id: int) -> str:
     """The name of a tensor type for messages and listings, also of one that is not known."""
-    if type_id in _AMBIGUOUS_NAMES:
-        return _AMBIGUOUS_NAMES[GGMLType(type_id)]
     try:
         return GGMLType(type_id).name
     except ValueError:
         return f"type {type_id}"
 
 
+def file_number(type_id: int) -> int:
+    """The number of a type as it stands in files."""
+    return type_id & 0xFFFFFFFF
+
+
+def meant_type(
+    number: int, shape: Sequence[int], room: int, alignment: int, metadata: Mapping[str, object]
+) -> int:
+    """Which type a number in a file means. Only 39 is doubtful: TL2 of bitnet.cpp, or MXFP4.
+
+    Args:
+        number: as it stands in the file.
+        shape: of the tensor, slowest dimension first.
+        room: bytes from the tensor's beginning to the next tensor or the end of the file.
+        alignment: of the file's tensors.
+        metadata: of the file. Where the room does not decide, `general.file_type` does, which is 39 beside TL2 and
+            38 beside MXFP4, together with the architecture.
+    """
+    if number != GGMLType.TL2:
+        return number
+    fits = [each for each in (GGMLType.TL2, GGMLType.MXFP4) if _fills(each, shape, room, alignment)]
+    if len(fits) == 1:
+        return fits[0]
+    arch = str(metadata.get("general.architecture", ""))
+    of_bitnet_cpp = metadata.get("general.file_type") == 39 and (arch.startswith("bitnet") or arch == "llama")
+    return GGMLType.TL2 if of_bitnet_cpp else GGMLType.MXFP4
+
+
+def _fills(type_id: int, shape: Sequence[int], room: int, alignment: int) -> bool:
+    """Whether a tensor of this type and shape takes the room, up to the padding behind it."""
+    try:
+        n_bytes = tensor_bytes(type_id, shape)
+    except RepresentationError:
+        return False
+    return n_bytes <= room and -(-n_bytes // alignment) == -(-room // alignment)
+
+
 def has_known_size(type_id: int) -> bool:
     """True if `tensor_bytes` can say how long a tensor of this type is."""
-    return type_id == GGMLType.I2_S or type_id in _BLOCKS
+    return type_id in (GGMLType.I2_S, GGMLType.TL1, GGMLType.TL2) or type_id in _BLOCKS
 
 
 def tensor_bytes(type_id: int, shape: Sequence[int]) -> int:
@@ -135,22 +193,74 @@ def tensor_bytes(type_id: int, shape: Sequence[int]) -> int:
         UnsupportedError: the size of this type is not known.
     """
     if not has_known_size(type_id):
-        raise UnsupportedError(f"tensors of type `{type_name(type_id)}` ({type_id}) are not supported")
+        raise UnsupportedError(
+            f"tensors of type `{type_name(type_id)}` ({file_number(type_id)}) are not supported"
+        )
+    known = GGMLType(type_id)
     n_values = 1
     for dim in shape:
         n_values *= int(dim)
     cols = int(shape[-1]) if shape else 1
-    if type_id == GGMLType.I2_S:
-        if len(shape) != 2:
-            raise RepresentationError(f"I2_S holds matrices of 2 dimensions, not {len(shape)}")
+    if type_id in (GGMLType.TL1, GGMLType.TL2):
+        return _tl_bytes(type_id, shape)
+    n_rows = n_values // cols if cols else 0
+    if known in _MATRICES and len(shape) != 2:
+        raise RepresentationError(f"{known.name} holds matrices of 2 dimensions, not {len(shape)}")
+    if n_rows % _ROWS_TOGETHER.get(known, 1):
+        raise RepresentationError(
+            f"{known.name} stores {_ROWS_TOGETHER[known]} rows together, and {n_rows} is no multiple of that",
+            hint="`iq2_bn` holds any number of rows",
+        )
+    if known == GGMLType.I2_S:
         block, block_bytes, tail = I2_S_COLS, I2_S_COLS // 4, I2_S_TAIL
     else:
-        (block, block_bytes), tail = _BLOCKS[type_id], 0
+        (block, block_bytes), tail = _BLOCKS[known], _ROW_SCALES.get(known, 0) * n_rows
     if cols % block:
         raise RepresentationError(
-            f"{type_name(type_id)} needs rows of a multiple of {block} values, not {cols}"
+            f"{known.name} needs rows of a multiple of {block} values, not {cols}",
+            hint=_wider_hint(known, cols),
         )
     return n_values // block * block_bytes + tail
+
+
+def _tl_bytes(type_id: int, shape: Sequence[int]) -> int:
+    """Bytes of a TL1 or TL2 tensor. They do not depend on its tiling."""
+    name = type_name(type_id)
+    if len(shape) != 2:
+        raise RepresentationError(f"{name} holds matrices of 2 dimensions, not {len(shape)}")
+    rows, cols = int(shape[0]), int(shape[1])
+    if rows % _TL_ROWS:
+        raise RepresentationError(f"{name} needs a multiple of {_TL_ROWS} rows, not {rows}")
+    if type_id == GGMLType.TL1:
+        if cols % 4:
+            raise RepresentationError(f"TL1 needs rows of a multiple of 4 values, not {cols}")
+        return rows * cols // 4 + TL_TAIL
+    if cols % 8 or cols < TL2_MAX_PAIR_COLS:
+        raise RepresentationError(
+            f"TL2 needs rows of a multiple of 8 values and at least {TL2_MAX_PAIR_COLS}, not {cols}"
+        )
+    # As bitnet.cpp reckons, rounding down at each step: all columns but 256 in threes of 5 bits, 256 in pairs of 4,
+    # however many pairs there really are.
+    n = (cols - TL2_MAX_PAIR_COLS) * rows // 3 * 5 // 8 + TL2_MAX_PAIR_COLS * rows // 2 * 4 // 8
+    return -(-n // 32) * 32 + TL_TAIL
+
+
+def bare_tensor_bytes(type_id: int, shape: Sequence[int]) -> int:
+    """Bytes of a tensor in the older form of its type, which has no scales beside the blocks.
+
+    Raises: as `tensor_bytes`; UnsupportedError also if the type has no such form.
+    """
+    if type_id not in BARE_TYPES:
+        raise UnsupportedError(f"tensors of type `{type_name(type_id)}` always have scales")
+    return tensor_bytes(type_id, shape) - int(shape[0]) * _ROW_SCALES[GGMLType(type_id)]
+
+
+def _wider_hint(type_id: GGMLType, cols: int) -> str | None:
+    """Which ternary types hold rows that this one cannot; None if it is not a ternary type."""
+    if type_id.name.lower().removesuffix("_r4") not in _TERNARY_COLS:
+        return None
+    fitting = [f"`{name}`" for name, multiple in _TERNARY_COLS.items() if cols % multiple == 0]
+    return f"{', '.join(fitting)} can hold such rows" if fitting else "`f16` holds rows of any length"
 
 
 class ValueType(IntEnum):

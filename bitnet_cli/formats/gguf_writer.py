@@ -21,7 +21,15 @@ from typing import IO
 import numpy as np
 
 from bitnet_cli.errors import BitnetError, RepresentationError, printable
-from bitnet_cli.formats.gguf_types import DEFAULT_ALIGNMENT, MAGIC, MAX_DIMS, SCALARS, ValueType, tensor_bytes
+from bitnet_cli.formats.gguf_types import (
+    DEFAULT_ALIGNMENT,
+    MAGIC,
+    MAX_DIMS,
+    SCALARS,
+    ValueType,
+    file_number,
+    tensor_bytes,
+)
 
 _VERSION = 3
 
@@ -246,7 +254,7 @@ def _header(
             raise RepresentationError(f"`{spec.name}` has the shape {spec.shape}, which GGUF cannot hold")
         parts.append(_string(spec.name))
         parts.append(struct.pack(f"<I{len(spec.shape)}Q", len(spec.shape), *reversed(spec.shape)))
-        parts.append(struct.pack("<IQ", spec.type, offset))
+        parts.append(struct.pack("<IQ", file_number(spec.type), offset))
         offset += _padded(sizes[spec.name], alignment)
     header = b"".join(parts)
     return header + bytes(_padded(len(header), alignment) - len(header))
@@ -278,8 +286,10 @@ def _scalar(value_type: ValueType, value: object) -> bytes:
         if not isinstance(value, str):
             raise TypeError
         return _string(value)
-    if value_type == ValueType.BOOL and not isinstance(value, bool | np.bool_):
-        raise TypeError
+    if value_type == ValueType.BOOL:
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError
+        value = int(value)
     return SCALARS[value_type].packing.pack(value)
 
 

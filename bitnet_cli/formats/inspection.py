@@ -1,9 +1,8 @@
 """What is in a GGUF file: metadata in short, tensors one by one and by kind, and the statistics of ternary
 weights.
 
-The statistics come from counting the packed codes, so that a file of any size is read once and never
-unpacked. Damage inside tensors (code 3, a scale that is no number) is reported, not refused: looking at
-broken files is the purpose.
+A file of any size is read once, a tensor at a time. Damage inside ternary tensors (codes that stand for no weight, a
+scale that is no number) is reported, not refused: looking at broken files is the purpose.
 """
 
 from __future__ import annotations
@@ -14,15 +13,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from bitnet_cli.formats.codecs import CODECS
-from bitnet_cli.formats.codecs.i2_s import stored_scale
+from bitnet_cli.formats.codecs import CODECS, ternary_codec_for
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
-from bitnet_cli.formats.gguf_types import I2_S_TAIL, GGMLType, type_name
-
-CountCodes = Callable[[np.ndarray], np.ndarray]
-"""uint8 packed codes -> uint64 [4], how often each 2-bit code occurs, as `bitnet_cli.native.count_codes`."""
+from bitnet_cli.formats.gguf_types import file_number, type_name
+from bitnet_cli.formats.ternary_survey import (
+    CodecFor,
+    CountCodes,
+    ScaleRange,
+    TernaryCounts,
+    TernarySurvey,
+    may_be_ternary,
+    survey,
+)
 
 HEAD = 8
 """Elements of a metadata array that are shown."""
@@ -41,37 +43,19 @@ class MetadataItem:
 
 
 @dataclass(frozen=True)
-class TernaryCounts:
-    """How often each value occurs in ternary weights."""
-
-    minus: int
-    zero: int
-    plus: int
-    code_3: int
-    """Codes that stand for no weight; anything but 0 means damage."""
-
-    @property
-    def sparsity(self) -> float:
-        """Share of zeros."""
-        return self.zero / (self.minus + self.zero + self.plus + self.code_3)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "minus": self.minus,
-            "zero": self.zero,
-            "plus": self.plus,
-            "code_3": self.code_3,
-            "sparsity": round(self.sparsity, 6),
-        }
-
-
-@dataclass(frozen=True)
 class TensorReport:
-    """One tensor; `counts` and `scale` only of ternary ones."""
+    """One tensor; `survey` only of ternary ones."""
 
     info: TensorInfo
-    counts: TernaryCounts | None = None
-    scale: float | None = None
+    survey: TernarySurvey | None = None
+
+    @property
+    def counts(self) -> TernaryCounts | None:
+        return self.survey.counts if self.survey is not None else None
+
+    @property
+    def scales(self) -> ScaleRange | None:
+        return self.survey.scales if self.survey is not None else None
 
     @property
     def kind(self) -> str:
@@ -83,15 +67,15 @@ class TensorReport:
             "name": self.info.name,
             "kind": self.kind,
             "type": type_name(self.info.type),
-            "type_id": self.info.type,
+            "type_id": file_number(self.info.type),
             "shape": list(self.info.shape),
             "parameters": self.info.n_values,
             "offset": self.info.offset,
             "bytes": self.info.n_bytes,
             "bits_per_weight": round(bits_per_weight([self]), 4),
             "ternary": None
-            if self.counts is None
-            else {**self.counts.to_json(), "scale": _plain(self.scale)},
+            if self.counts is None or self.scales is None
+            else {**self.counts.to_json(), **_scales_json(self.scales)},
         }
 
 
@@ -114,8 +98,14 @@ class TensorKind:
     @property
     def scale(self) -> tuple[float, float] | None:
         """Lowest and highest scale, those that are numbers; None unless ternary."""
-        scales = [t.scale for t in self.tensors if t.scale is not None and math.isfinite(t.scale)]
-        return (min(scales), max(scales)) if scales else None
+        ends = [end for t in self.tensors if t.scales is not None for end in (t.scales.low, t.scales.high)]
+        finite = [end for end in ends if math.isfinite(end)]
+        return (min(finite), max(finite)) if finite else None
+
+    @property
+    def scales_per(self) -> list[str]:
+        """What has a scale of its own in these tensors; several answers if they differ."""
+        return sorted({tensor.scales.per for tensor in self.tensors if tensor.scales is not None})
 
     def to_json(self) -> dict[str, Any]:
         sparsity, scale = self.sparsity, self.scale
@@ -129,6 +119,7 @@ class TensorKind:
             "bits_per_weight": round(bits_per_weight(self.tensors), 4),
             "sparsity": None if sparsity is None else [round(share, 6) for share in sparsity],
             "scale": None if scale is None else list(scale),
+            "scales_per": self.scales_per,
         }
 
 
@@ -164,21 +155,20 @@ class Inspection:
     @property
     def damage(self) -> list[str]:
         """What is broken in the ternary tensors, a sentence each."""
-        found = []
-        for tensor in self.ternary:
-            assert tensor.counts is not None and tensor.scale is not None
-            if tensor.counts.code_3:
-                found.append(
-                    f"`{tensor.info.name}` holds {tensor.counts.code_3} times the code 3: it is damaged"
-                )
-            if not math.isfinite(tensor.scale):
-                found.append(f"`{tensor.info.name}` has the scale {tensor.scale}: it is damaged")
-        return found
+        return [
+            f"`{tensor.info.name}` is damaged: it {tensor.survey.damage}"
+            if tensor.counts is not None
+            else f"`{tensor.info.name}` is damaged: {tensor.survey.damage}"
+            for tensor in self.tensors
+            if tensor.survey is not None and tensor.survey.damage is not None
+        ]
 
     @property
     def problems(self) -> list[str]:
-        """What keeps the file from being used, a sentence each: damage, and types that are not supported."""
+        """What keeps the file from being used, a sentence each: damage, and what is not supported."""
         found = self.damage
+        obstacles = {tensor.survey.obstacle: tensor for tensor in self.tensors if tensor.survey is not None}
+        found += [text for text in obstacles if text is not None]
         supported = {each.type_id for each in CODECS}
         for type_id in sorted({tensor.info.type for tensor in self.tensors} - supported):
             count = sum(tensor.info.type == type_id for tensor in self.tensors)
@@ -205,7 +195,10 @@ class Inspection:
 
 
 def inspect_gguf(
-    reader: GGUFReader, count_codes: CountCodes, progress: Callable[[float], object] | None = None
+    reader: GGUFReader,
+    count_codes: CountCodes,
+    progress: Callable[[float], object] | None = None,
+    codec_for: CodecFor = ternary_codec_for,
 ) -> Inspection:
     """Reads all metadata and the ternary tensors of an open file.
 
@@ -213,18 +206,17 @@ def inspect_gguf(
         reader: the file; memory that reading its tensors fills is given back.
         count_codes: counts packed codes.
         progress: called with the bytes of ternary tensors read so far, of `ternary_bytes(reader)`.
+        codec_for: finds the codecs of ternary tensors.
 
     Raises:
         FormatError: the beginning of a metadata array is damaged.
     """
     tensors, done = [], 0
     for name, info in reader.tensors.items():
-        if info.type != GGMLType.I2_S:
+        if not may_be_ternary(info):
             tensors.append(TensorReport(info))
             continue
-        data = reader.data(name)
-        minus, zero, plus, code_3 = (int(n) for n in count_codes(data[:-I2_S_TAIL]))
-        tensors.append(TensorReport(info, TernaryCounts(minus, zero, plus, code_3), stored_scale(data)))
+        tensors.append(TensorReport(info, survey(reader, info, count_codes, codec_for)))
         reader.advise_done(name)
         done += info.n_bytes
         if progress is not None:
@@ -242,7 +234,7 @@ def inspect_gguf(
 
 def ternary_bytes(reader: GGUFReader) -> int:
     """Bytes that `inspect_gguf` will read."""
-    return sum(info.n_bytes for info in reader.tensors.values() if info.type == GGMLType.I2_S)
+    return sum(info.n_bytes for info in reader.tensors.values() if may_be_ternary(info))
 
 
 def bits_per_weight(tensors: Sequence[TensorReport]) -> float:
@@ -273,6 +265,12 @@ def _metadata_json(item: MetadataItem) -> dict[str, Any]:
     if item.length is None:
         return {"type": item.type, "value": _plain(item.value)}
     return {"type": item.type, "length": item.length, "first": [_plain(element) for element in item.value]}
+
+
+def _scales_json(scales: ScaleRange) -> dict[str, Any]:
+    """One scale as a number, several as their range."""
+    low, high = _plain(scales.low), _plain(scales.high)
+    return {"scale": low if scales.per == "tensor" else [low, high], "scales_per": scales.per}
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,6 +30,7 @@ __all__ = [
     "NotTernaryError",
     "Plan",
     "TernaryMatrix",
+    "Tiling",
     "build",
     "compiler",
     "count_codes",
@@ -151,15 +152,34 @@ class Layout(IntEnum):
     """Columns: those that meet a zero are skipped."""
     L3 = lib.BN_LAYOUT_L3
     """Lookups, streamed from end to end: three weights to an index of five bits."""
+    G2 = lib.BN_LAYOUT_G2
+    """Tiles with their scales, group after group of columns: for scales per group."""
+
+
+class Tiling(Protocol):
+    """How a TL1 or TL2 tensor is cut into tiles."""
+
+    @property
+    def rows_outer(self) -> int: ...
+
+    @property
+    def cols(self) -> int: ...
+
+    @property
+    def rows_inner(self) -> int: ...
 
 
 class TernaryMatrix:
-    """An immutable matrix of -1, 0, +1 with one scale, in the layout the kernels read."""
+    """An immutable matrix of -1, 0, +1 with scales, in the layout the kernels read.
 
-    def __init__(self, handle: Any, scale: float, layout: Layout) -> None:
+    Wherever scales are taken they are a float, one for the tensor, or float32 [1, 1], [rows, 1] (one per row) or
+    [rows, cols // group] (one per group of 64, 128 or 256 columns). They may be negative or 0, but must be finite.
+    """
+
+    def __init__(self, handle: Any, scales: np.ndarray, layout: Layout) -> None:
         self.handle = ffi.gc(handle, lib.bn_tmat_free)
-        self.scale = scale
-        """What every weight is multiplied by."""
+        self.scales = scales
+        """What the weights are multiplied by: float32 [1, 1], [rows, 1] or [rows, cols // group]."""
         self.layout = layout
         self.rows = int(lib.bn_tmat_rows(handle))
         self.cols = int(lib.bn_tmat_cols(handle))
@@ -172,43 +192,64 @@ class TernaryMatrix:
 
     @classmethod
     def from_trits(
-        cls, ctx: Context, trits: np.ndarray, scale: float, layout: Layout = Layout.T2
+        cls, ctx: Context, trits: np.ndarray, scales: np.ndarray | float, layout: Layout = Layout.T2
     ) -> TernaryMatrix:
         """From int8 [rows, cols] of -1, 0, +1."""
-        data, shape = _pointer(trits, np.int8, "const void *"), trits.shape
-        return cls._pack(ctx, lib.BN_PACK_TRITS, layout, data, trits.nbytes, shape, scale)
+        rows, cols = trits.shape
+        return cls.pack(ctx, lib.BN_PACK_TRITS, trits, rows, cols, scales, layout)
 
     @classmethod
-    def from_i2_s(
+    def pack(
         cls,
         ctx: Context,
-        codes: np.ndarray,
+        pack_format: int,
+        data: np.ndarray,
         rows: int,
         cols: int,
-        scale: float,
+        scales: np.ndarray | float,
         layout: Layout = Layout.T2,
+        tiling: Tiling | None = None,
     ) -> TernaryMatrix:
-        """From the packed codes of an I2_S tensor: uint8 [rows * cols / 4], without the tail that holds the scale."""
-        data, shape = _pointer(codes, np.uint8, "const void *"), (rows, cols)
-        return cls._pack(ctx, lib.BN_PACK_I2_S, layout, data, codes.nbytes, shape, scale)
+        """From the codes of a tensor as a file holds them.
 
-    @classmethod
-    def _pack(
-        cls,
-        ctx: Context,
-        fmt: int,
-        layout: Layout,
-        data: Any,
-        n_bytes: int,
-        shape: tuple[int, ...],
-        scale: float,
-    ) -> TernaryMatrix:
+        Args:
+            ctx: threads and kernels; packing uses all of them.
+            pack_format: a `BN_PACK_…` of `lib` (bitnet_api.h).
+            data: uint8, contiguous: the codes; for BN_PACK_TRITS int8 [rows, cols].
+            rows, cols: the shape.
+            scales: as the class says.
+            layout: how the weights are to lie in memory. With scales per group it is always G2, which is for nothing
+                else.
+            tiling: of BN_PACK_TL1 and BN_PACK_TL2.
+
+        Raises:
+            NotTernaryError: a code stands for no weight.
+            NativeError: a scale is not finite, or the sizes do not fit each other or the format.
+        """
+        dtype = np.int8 if pack_format == lib.BN_PACK_TRITS else np.uint8
+        pointer, held = _pointer(data, dtype, "const void *"), _scales(scales)
+        if held.shape[1] > 1:
+            layout = Layout.G2
+        tiles = ffi.NULL
+        if tiling is not None:
+            tiles = ffi.new("bn_tiling *", (tiling.rows_outer, tiling.cols, tiling.rows_inner))
         out = ffi.new("bn_tmat **")
-        rows, cols = shape
         with ctx.lock:
-            status = lib.bn_tmat_pack(ctx.handle, fmt, layout, data, n_bytes, rows, cols, scale, out)
+            status = lib.bn_tmat_pack(
+                ctx.handle,
+                pack_format,
+                layout,
+                pointer,
+                data.nbytes,
+                rows,
+                cols,
+                tiles,
+                _pointer(held, np.float32, "const float *"),
+                *held.shape,
+                out,
+            )
         check(status, f"packing a {rows}×{cols} ternary matrix")
-        return cls(out[0], scale, layout)
+        return cls(out[0], held, layout)
 
     def unpack(self) -> np.ndarray:
         """int8 [rows, cols]."""
@@ -225,7 +266,8 @@ class DenseMatrix:
     Args:
         ctx: threads and kernels; packing uses all of them.
         type: F32, F16, BF16, Q8_0, Q6_K or Q4_0 of the GGUF tensor types.
-        data: uint8, the rows as GGUF stores them. They are copied; a view of a file stays at hand as `data`.
+        data: uint8, the rows as GGUF stores them; they are copied.
+        rows, cols: the shape.
     """
 
     def __init__(self, ctx: Context, type: int, data: np.ndarray, rows: int, cols: int) -> None:
@@ -234,9 +276,34 @@ class DenseMatrix:
             pointer = _pointer(data, np.uint8, "const void *")
             status = lib.bn_dmat_pack(ctx.handle, type, pointer, data.nbytes, rows, cols, out)
         check(status, f"packing a {rows}×{cols} head")
-        self.handle = ffi.gc(out[0], lib.bn_dmat_free)
-        self.type, self.data, self.rows, self.cols = type, data, rows, cols
-        self.n_bytes = int(lib.bn_dmat_bytes(out[0]))
+        self._own(out[0])
+
+    @classmethod
+    def from_ternary(cls, ctx: Context, mat: TernaryMatrix) -> DenseMatrix:
+        """The weights of a ternary matrix, trit * scale, in the smallest type that holds them exactly.
+
+        Q4_0 if all scales are numbers of f16 and rows are whole blocks of 32, F16 if only rows are not, else F32.
+        """
+        out = ffi.new("bn_dmat **")
+        with ctx.lock:
+            status = lib.bn_dmat_from_tmat(ctx.handle, mat.handle, out)
+        check(status, f"packing a {mat.rows}×{mat.cols} head")
+        dense = cls.__new__(cls)
+        dense._own(out[0])
+        return dense
+
+    def _own(self, handle: Any) -> None:
+        self.handle = ffi.gc(handle, lib.bn_dmat_free)
+        self.type = int(lib.bn_dmat_type(handle))
+        self.rows = int(lib.bn_dmat_rows(handle))
+        self.cols = int(lib.bn_dmat_cols(handle))
+        self.n_bytes = int(lib.bn_dmat_bytes(handle))
+
+    def unpack(self) -> np.ndarray:
+        """The rows as GGUF stores them, uint8 [bytes]."""
+        data = np.empty(self.rows * lib.bn_type_row_bytes(self.type, self.cols), np.uint8)
+        check(lib.bn_dmat_unpack(self.handle, ffi.from_buffer("uint8_t[]", data)), "unpacking a head")
+        return data
 
 
 class KVCache:
@@ -428,6 +495,14 @@ def _check_isa(isa: str) -> None:
         raise UsageError(f"unknown instruction set `{isa}`", hint=f"this machine runs {usable}")
     if not found.supported:
         raise UsageError(f"this CPU does not run `{isa}`", hint=f"this machine runs {usable}")
+
+
+def _scales(scales: np.ndarray | float) -> np.ndarray:
+    """Scales as an array of its own, float32 [n, m]."""
+    held = np.array(scales, np.float32, order="C")
+    if held.ndim not in (0, 2):
+        raise ValueError(f"scales must be a number or a matrix, not of the shape {held.shape}")
+    return held.reshape(1, 1) if held.ndim == 0 else held
 
 
 def _pointer(array: np.ndarray, dtype: Any, ctype: str) -> Any:

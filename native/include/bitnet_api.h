@@ -11,7 +11,8 @@ typedef enum {
     BN_ERR_ARG = 2,     /* an argument is out of its documented range */
     BN_ERR_ISA = 3,     /* the ISA is unknown, not compiled in, or not supported by this CPU */
     BN_ERR_CODE = 4,    /* packed weights hold a code that is not -1, 0 or +1 */
-    BN_ERR_THREAD = 5   /* a thread could not be started, or the threads stayed behind in a fork */
+    BN_ERR_THREAD = 5,  /* a thread could not be started, or the threads stayed behind in a fork */
+    BN_ERR_SCALE = 6    /* a scale is an infinity or a NaN */
 } bn_status;
 
 /* One English sentence without final period for a status; never NULL. */
@@ -38,27 +39,50 @@ int32_t bn_ctx_n_threads(const bn_ctx *ctx);
  * NULL if there is no such kernel. Shows that a forced ISA really runs. */
 const char *bn_ctx_kernel_isa(const bn_ctx *ctx, const char *kernel);
 
-/* ---- Ternary matrix: weights -1, 0, +1 times one scale, in the layout the kernels read. ---- */
+/* ---- Ternary matrix: weights -1, 0, +1 times scales, in the layout the kernels read. ---- */
 
 typedef struct bn_tmat bn_tmat;
 
+/* Where weights come from: the bytes of a file's tensor without what follows the codes, such as a scale for all. */
 typedef enum {
-    BN_PACK_TRITS = 0,  /* int8 -1, 0, +1, row-major [rows][cols] */
-    BN_PACK_I2_S = 1    /* 2-bit codes of GGUF I2_S, layout A (128/32), rows*cols/4 bytes, the scale not included */
+    BN_PACK_TRITS = 0,      /* int8 -1, 0, +1, row-major [rows][cols] */
+    BN_PACK_I2_S = 1,       /* 2-bit codes of GGUF I2_S, layout A (128/32), rows*cols/4 bytes, the scale not included */
+    BN_PACK_I2_S_ARM = 2,   /* the same in the layout of ARM builds (64/16) */
+    BN_PACK_TQ1_0 = 3,
+    BN_PACK_TQ2_0 = 4,
+    BN_PACK_IQ1_BN = 5,
+    BN_PACK_IQ2_BN = 6,
+    BN_PACK_IQ2_BN_R4 = 7,
+    BN_PACK_Q2_0 = 8,
+    BN_PACK_TL1 = 9,        /* with a tiling */
+    BN_PACK_TL2 = 10        /* with a tiling */
 } bn_pack_format;
+
+/* How TL1 and TL2 cut a matrix into tiles. */
+typedef struct {
+    int32_t rows_outer;     /* rows of a tile (BM) */
+    int32_t cols;           /* cols of a tile (BK) */
+    int32_t rows_inner;     /* rows that a kernel takes at once (bm) */
+} bn_tiling;
 
 /* How the weights lie in memory; results do not depend on it. */
 typedef enum {
     BN_LAYOUT_T2 = 0,   /* tiles, streamed from end to end */
     BN_LAYOUT_R2 = 1,   /* rows: those whose gate is shut are skipped (GATED_MATMUL with relu2) */
     BN_LAYOUT_C2 = 2,   /* cols: those that meet a zero are skipped; alone in its MATMUL */
-    BN_LAYOUT_L3 = 3    /* lookups, streamed from end to end: 5/3 bits a weight instead of 2 */
+    BN_LAYOUT_L3 = 3,   /* lookups, streamed from end to end: 5/3 bits a weight instead of 2 */
+    BN_LAYOUT_G2 = 4    /* tiles group after group of cols, with their scales: for a matrix with scales per group */
 } bn_layout;
 
 /* Copies `data` (n_bytes long, checked against rows, cols and format) into a new matrix. cols of BN_PACK_I2_S must be a
- * multiple of 128. BN_ERR_CODE if a weight is not ternary. The matrix owns its memory and is immutable. */
+ * multiple of 128. tiling: of BN_PACK_TL1 and _TL2, else NULL.
+ * scales: float32 [n_scale_rows][n_scale_cols], copied: [1][1] for the tensor, [rows][1] for each row, or
+ * [rows][cols / group] for each group of 64, 128 or 256 cols. Those per group need BN_LAYOUT_G2, which is for nothing
+ * else. They may have any sign, but must be finite: else BN_ERR_SCALE.
+ * BN_ERR_CODE if a weight is not ternary. The matrix owns its memory and is immutable. */
 bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, const void *data, size_t n_bytes,
-                       size_t rows, size_t cols, float scale, bn_tmat **out);
+                       size_t rows, size_t cols, const bn_tiling *tiling, const float *scales, size_t n_scale_rows,
+                       size_t n_scale_cols, bn_tmat **out);
 /* Writes the weights back as int8 [rows][cols], row-major. */
 bn_status bn_tmat_unpack(const bn_tmat *mat, int8_t *trits);
 void bn_tmat_free(bn_tmat *mat);            /* NULL is allowed */
@@ -90,6 +114,11 @@ typedef struct bn_dmat bn_dmat;
  * layout the kernels read. The matrix owns its memory and is immutable. */
 bn_status bn_dmat_pack(bn_ctx *ctx, bn_type type, const void *data, size_t n_bytes, size_t rows, size_t cols,
                        bn_dmat **out);
+/* The same weights, trit * scale, in the smallest type that holds them exactly: BN_TYPE_Q4_0 if all scales are numbers of
+ * f16 and cols is a multiple of 32, BN_TYPE_F16 if it is not, BN_TYPE_F32 for other scales. */
+bn_status bn_dmat_from_tmat(bn_ctx *ctx, const bn_tmat *mat, bn_dmat **out);
+/* Writes the rows back as GGUF stores them: [rows][bn_type_row_bytes(type, cols)]. */
+bn_status bn_dmat_unpack(const bn_dmat *mat, void *data);
 void bn_dmat_free(bn_dmat *mat);            /* NULL is allowed */
 bn_type bn_dmat_type(const bn_dmat *mat);
 size_t bn_dmat_rows(const bn_dmat *mat);
@@ -107,10 +136,10 @@ bn_status bn_kv_create(bn_kv_type type, size_t n_layers, size_t n_kv_heads, size
 void bn_kv_free(bn_kv *kv);                 /* NULL is allowed */
 size_t bn_kv_bytes(const bn_kv *kv);        /* address space reserved; pages are taken as positions are written */
 
-/* ---- Plan: a list of ops over named buffers, played by all threads with a barrier after each op. ---- */
+/* ---- Plan: a list of ops over named buffers, played by all threads in the order of the list. ---- */
 
 typedef enum {
-    BN_OP_EMBED = 0,      /* out[t] = row tokens[t] of dense, times scale unless that is 0 */
+    BN_OP_EMBED = 0,      /* out[t] = row tokens[t] of dense, or of head if dense is NULL, times scale unless that is 0 */
     BN_OP_NORM = 1,       /* out[t] (+)= weight * (in[t] / sqrt(mean(in[t]^2) + eps)), of each head alone if head_dim is
                            * set; out may be in, but not to add to */
     BN_OP_QUANT = 2,      /* out (int8 buffer) = round(in * 127 / absmax(in)) per token, of NORM(in) if weight is set */
@@ -146,7 +175,7 @@ typedef struct {
     int32_t dense_type;             /* EMBED: bn_type */
     const void *dense;              /* EMBED: [dense_rows][width of out] */
     size_t dense_rows;              /* EMBED: vocabulary */
-    const bn_dmat *head;            /* HEAD */
+    const bn_dmat *head;            /* HEAD, EMBED */
     int32_t layer;                  /* KV_STORE, ATTENTION */
     int32_t n_heads, n_kv_heads;    /* ROPE, KV_STORE, ATTENTION */
     int32_t head_dim;               /* ROPE, KV_STORE, ATTENTION; NORM: 0 for the whole width, or a divisor of it */
@@ -204,6 +233,7 @@ typedef struct {
 } bn_bench_result;
 
 size_t bn_bench_count(void);                /* kernels of all ISAs compiled in */
+const char *bn_bench_isa(size_t index);     /* ISA of kernel `index`; NULL past the end */
 /* Calls kernel `index` on inputs of a real model's sizes, by the calling thread alone, until min_seconds are spent, at
  * least once. BN_ERR_ISA if this CPU does not run it. The result is the caller's; its names live on. */
 bn_status bn_bench_run(size_t index, double min_seconds, bn_bench_result *result);

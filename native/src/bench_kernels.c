@@ -12,7 +12,7 @@
 #include "entries.h"
 #include "os.h"
 
-enum { WIDTH = 2560, FFN = 6912, LAYERS = 16, TOKENS = 256, HEAD_ROWS = 32768 };
+enum { WIDTH = 2560, FFN = 6912, LAYERS = 16, TOKENS = 256, GROUP = 128, HEAD_ROWS = 32768 };
 enum { HEAD_DIM = 128, N_HEADS = 20, POSITIONS = 512, QUERIES = 32 };
 enum { MATRIX_BYTES = LAYERS * FFN * (WIDTH / 4), TILES = LAYERS * FFN / BN_TILE_ROWS, BLOCKS = WIDTH / BN_BLOCK_COLS };
 enum { PANEL_BLOCKS = 64, PANEL_COLS = PANEL_BLOCKS * BN_BLOCK_COLS, PANEL_BYTES = BN_GEMM_TILES * PANEL_BLOCKS * 256 };
@@ -23,6 +23,7 @@ enum { HEAD_TILES = HEAD_ROWS / BN_TILE_ROWS, READ_LINES = 1 << 21, PROBE_STEPS 
 typedef enum {
     NONE,
     FLOATS,         /* [-1, 1) */
+    COSINES, SINES, /* of one angle: turning by it again and again keeps lengths */
     HALVES,         /* f16, [-1, 1) */
     INT8,           /* any */
     INT32,          /* small */
@@ -58,7 +59,20 @@ typedef struct {
     }
 #define ROW(kernel, products, ...) {#kernel, call_##kernel, products, {__VA_ARGS__}},
 
+/* All slabs of g2, one after the other, with scales of f16. */
+#define CALL_SLABS(kernel, group_blocks, n_groups)                                                                     \
+    static void call_##kernel(void (*fn)(void), void *const *arg)                                                      \
+    {                                                                                                                  \
+        for (size_t slab = 0; slab < SLABS; slab++)                                                                    \
+            ((__typeof__(((bn_kernels *)0)->kernel))fn)((const uint8_t *)arg[0] + slab * SLAB_BYTES, n_groups,         \
+                                                        group_blocks, 1, arg[1], arg[2],                               \
+                                                        (float *)arg[3] + slab * BN_SLAB_ROWS);                        \
+    }
+
+enum { SLAB_BYTES = BN_SLAB_ROWS * (WIDTH / 4 + WIDTH / GROUP * 2) };
+
 CALL(gemv_t2_i8, arg[0], TILES, BLOCKS, arg[1], arg[2])
+CALL_SLABS(gemv_g2_i8, GROUP / BN_BLOCK_COLS, WIDTH / GROUP)
 CALL(gemv_r2_i8, arg[0], WIDTH / BN_GROUP_COLS, arg[1], LAYERS * FFN / 2, arg[2], arg[3])
 CALL(gemv_c2_i8, arg[0], WIDTH / BN_STRIP_ROWS, arg[1], arg[2], LAYERS * FFN / 2, arg[3])
 CALL(table_l3_i8, arg[0], LOOKUPS, arg[1])
@@ -73,6 +87,9 @@ CALL(live_i8, arg[0], FFN, 0, arg[1])
 CALL(rmsnorm_f32, arg[0], arg[1], WIDTH, 1e-5f, arg[2])
 CALL(quant_i8, arg[0], WIDTH, arg[1], arg[2], arg[3])
 CALL(descale_f32, arg[0], FFN, 3, 2.0f, 0.5f, 0, arg[1])
+CALL(descale_rows_f32, arg[0], FFN, 3, 2.0f, arg[1], 0, arg[2])
+CALL(group_sums_i8, arg[0], WIDTH / GROUP, GROUP, arg[1])
+CALL(add_scaled_f32, arg[0], BN_GEMM_TILES * BN_TILE_ROWS, TOKENS, arg[1], 1, arg[2], arg[3])
 CALL(rope_f32, arg[0], N_HEADS, HEAD_DIM, HEAD_DIM, 1, arg[1], arg[2])
 #define SLABS_CALL arg[0], HEAD_DIM, QUERIES, arg[1], HEAD_DIM * 16, POSITIONS / 16, HEAD_DIM, 0, arg[2], POSITIONS
 CALL(slabs_f32, SLABS_CALL)
@@ -120,6 +137,8 @@ CALL_TILES(gemm_q4_0_i16, Q4_0_TILE, 32)
 
 static const row rows[] = {
     ROW(gemv_t2_i8, (uint64_t)LAYERS * FFN * WIDTH, {PACKED, MATRIX_BYTES}, {INT8, WIDTH}, {ROOM, LAYERS * FFN * 4})
+    ROW(gemv_g2_i8, (uint64_t)LAYERS * FFN * WIDTH, {PACKED, SLABS * SLAB_BYTES}, {INT8, WIDTH}, {INT32, WIDTH / GROUP},
+        {ROOM, LAYERS * FFN * 4})
     ROW(gemv_r2_i8, LIVE_PRODUCTS, {PACKED_HALF, MATRIX_BYTES}, {EVERY_OTHER, LAYERS * FFN / 2}, {INT8, WIDTH},
         {ROOM, LAYERS * FFN / 2 * 4})
     ROW(gemv_c2_i8, LIVE_PRODUCTS, {PACKED_HALF, MATRIX_BYTES}, {EVERY_OTHER, LAYERS * FFN / 2}, {INT8, LAYERS * FFN / 2},
@@ -138,7 +157,11 @@ static const row rows[] = {
     ROW(rmsnorm_f32, 0, {FLOATS, WIDTH}, {FLOATS, WIDTH}, {ROOM, WIDTH * 4})
     ROW(quant_i8, 0, {FLOATS, WIDTH}, {ROOM, WIDTH}, {ROOM, 4}, {ROOM, 4})
     ROW(descale_f32, 0, {INT32, FFN}, {ROOM, FFN * 4})
-    ROW(rope_f32, 0, {FLOATS, N_HEADS * HEAD_DIM}, {FLOATS, HEAD_DIM / 2}, {FLOATS, HEAD_DIM / 2})
+    ROW(descale_rows_f32, 0, {INT32, FFN}, {FLOATS, FFN}, {ROOM, FFN * 4})
+    ROW(group_sums_i8, 0, {INT8, WIDTH}, {ROOM, WIDTH / GROUP * 4})
+    ROW(add_scaled_f32, 0, {INT32, TOKENS * BN_GEMM_TILES * BN_TILE_ROWS}, {INT32, TOKENS},
+        {FLOATS, BN_GEMM_TILES * BN_TILE_ROWS}, {FLOATS, TOKENS * BN_GEMM_TILES * BN_TILE_ROWS})
+    ROW(rope_f32, 0, {FLOATS, N_HEADS * HEAD_DIM}, {COSINES, HEAD_DIM / 2}, {SINES, HEAD_DIM / 2})
     ROW(slabs_f32, SLABS_PRODUCTS, {FLOATS, QUERIES * HEAD_DIM}, {FLOATS, POSITIONS * HEAD_DIM},
         {ROOM, QUERIES * POSITIONS * 4})
     ROW(slabs_f16, SLABS_PRODUCTS, {FLOATS, QUERIES * HEAD_DIM}, {HALVES, POSITIONS * HEAD_DIM},
@@ -196,7 +219,7 @@ static void *take(arena *a, size_t n_bytes)
 
 static size_t element_bytes(content c)
 {
-    return c == FLOATS || c == INT32 || c == EVERY_OTHER ? 4 : c == HALVES ? 2 : c == ACTS ? 4 : 1;
+    return c == FLOATS || c == COSINES || c == SINES || c == INT32 || c == EVERY_OTHER ? 4 : c == HALVES ? 2 : c == ACTS ? 4 : 1;
 }
 
 static uint64_t next_random(uint64_t *state)
@@ -228,6 +251,9 @@ static void fill(content c, size_t count, void *data, uint64_t *state)
     if (c == FLOATS)
         for (size_t i = 0; i < count; i++)
             ((float *)data)[i] = (float)(int32_t)(next_random(state) >> 32) * 0x1p-31f;
+    else if (c == COSINES || c == SINES)
+        for (size_t i = 0; i < count; i++)
+            ((float *)data)[i] = c == COSINES ? 0.6f : 0.8f;
     else if (c == EVERY_OTHER)
         for (size_t i = 0; i < count; i++)
             ((uint32_t *)data)[i] = (uint32_t)(2 * i);
@@ -311,6 +337,11 @@ static const char *name_of(bn_isa isa)
 size_t bn_bench_count(void)
 {
     return bn_n_entries;
+}
+
+const char *bn_bench_isa(size_t index)
+{
+    return index < bn_n_entries ? name_of(bn_entries[index].isa) : NULL;
 }
 
 bn_status bn_bench_run(size_t index, double min_seconds, bn_bench_result *result)

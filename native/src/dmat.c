@@ -1,4 +1,4 @@
-/* dmat.c: packs the rows of a head into the tiles of dense_tiles.h, in memory that may use huge pages.
+/* dmat.c: packs the rows of a head into the tiles of dense_tiles.h, in memory that may use huge pages, and back.
  *
  * Rows of floats stay as they are, but move too: a mapped file cannot have huge pages, and from them a core reads an
  * f16 head 12 % faster (two cores, near what memory gives, 2 to 7 %). Codes are moved four cols at a time as words;
@@ -9,15 +9,20 @@
 #include <string.h>
 
 #include "ctx.h"
+#include "entries.h"
 #include "os.h"
 #include "unroll.h"
 
 enum { MAX_COLS = 1 << 22, BLOCK_WORDS = 64 };      /* at most 256 cols in a block */
 
+/* The rows of a new matrix, as GGUF stores them or as trits. */
 typedef struct {
     bn_dmat *mat;
-    bn_pool *pool;
+    bn_ctx *ctx;
     const uint8_t *rows;
+    const bn_tmat *trits;       /* or NULL */
+    uint8_t *scratch;           /* per thread: BN_TILE_ROWS rows and a panel of trits */
+    size_t scratch_bytes;
     size_t row_bytes;
 } pack_job;
 
@@ -99,20 +104,87 @@ static void pack_row(const bn_dmat *mat, const uint8_t *row, size_t r, uint8_t *
     }
 }
 
+/* ---- From trits ---- */
+
+enum { PANEL_BLOCKS = 48 };     /* of 16 cols: whole groups of every layout */
+
+/* n values trit * scale at col `col` of a row: codes 0..2 that lie `step` bytes apart four by four. */
+static void write_values(bn_type type, const uint8_t *codes, size_t step, size_t col, size_t n, float scale, uint8_t *row)
+{
+    uint16_t half;
+    bn_f16_from_f32__scalar(&scale, 1, &half);
+    for (size_t c = 0; c < n; c++) {
+        int trit = codes[c / 4 * step + c % 4] - 1;
+        float value = (float)trit * scale;
+        if (type == BN_TYPE_F32) {
+            memcpy(row + (col + c) * sizeof value, &value, sizeof value);
+        } else if (type == BN_TYPE_F16) {
+            bn_f16_from_f32__scalar(&value, 1, &half);
+            memcpy(row + (col + c) * sizeof half, &half, sizeof half);
+        } else {
+            uint8_t *block = row + (col + c) / 32 * 18, *byte = block + 2 + c % 16;
+            memcpy(block, &half, sizeof half);
+            *byte = (uint8_t)(c % 32 < 16 ? trit + 8 : *byte | (trit + 8) << 4);
+        }
+    }
+}
+
+/* Rows row..row+n_rows-1, all of one tile, as GGUF stores them. */
+static const uint8_t *rows_of_trits(const pack_job *job, size_t row, size_t n_rows, uint8_t *scratch)
+{
+    const bn_tmat *from = job->trits;
+    uint8_t *panel = scratch + job->scratch_bytes - PANEL_BLOCKS * 256;
+    size_t most = from->group_blocks ? from->group_blocks : PANEL_BLOCKS;
+    for (size_t first = 0; first < from->n_blocks; first += most) {
+        size_t n = from->n_blocks - first < most ? from->n_blocks - first : most, col = first * BN_BLOCK_COLS;
+        size_t left = from->cols - col, n_cols = left < n * BN_BLOCK_COLS ? left : n * BN_BLOCK_COLS;
+        bn_tmat_panel(from, &job->ctx->kernels, row / BN_TILE_ROWS, first, n, panel);
+        for (size_t r = 0; r < n_rows; r++)
+            write_values(job->mat->type, panel + 4 * r, 4 * BN_TILE_ROWS, col, n_cols,
+                         bn_tmat_scale(from, row + r, col), scratch + r * job->row_bytes);
+    }
+    return scratch;
+}
+
 /* Rows that pad the last tile stay zero: their scales are +0. */
 static void pack_tiles(void *arg, int32_t thread)
 {
     const pack_job *job = arg;
     const bn_dmat *mat = job->mat;
-    for (int64_t next; (next = bn_pool_next(job->pool, thread, (int64_t)mat->n_tiles)) >= 0;) {
+    uint8_t *scratch = job->scratch + (size_t)thread * job->scratch_bytes;
+    for (int64_t next; (next = bn_pool_next(job->ctx->pool, thread, (int64_t)mat->n_tiles)) >= 0;) {
         size_t row = (size_t)next * BN_TILE_ROWS, left = mat->rows - row, n = left < BN_TILE_ROWS ? left : BN_TILE_ROWS;
-        const uint8_t *rows = job->rows + row * job->row_bytes;
+        const uint8_t *rows = job->trits ? rows_of_trits(job, row, n, scratch) : job->rows + row * job->row_bytes;
         uint8_t *tile = mat->tiles + (size_t)next * mat->tile_bytes;
         if (mat->format.cols == 0)
             memcpy(tile, rows, n * job->row_bytes);
         for (size_t r = 0; r < n && mat->format.cols; r++)
             pack_row(mat, rows + r * job->row_bytes, r, tile);
     }
+}
+
+/* Packs what the job says into a new matrix. */
+static bn_status pack(pack_job *job, bn_type type, size_t rows, size_t cols, bn_dmat **out)
+{
+    *out = NULL;
+    if (!bn_pool_is_alive(job->ctx->pool))
+        return BN_ERR_THREAD;
+    bn_dmat *mat = calloc(1, sizeof *mat);
+    if (!mat)
+        return BN_ERR_NOMEM;
+    bn_tile_format f = bn_tile_format_of(type);
+    size_t n_blocks = f.cols ? cols / f.cols : 0, n_tiles = bn_div_up(rows, BN_TILE_ROWS);
+    size_t tile_bytes = f.cols ? bn_tile_bytes(f, n_blocks) : BN_TILE_ROWS * job->row_bytes;
+    *mat = (bn_dmat){type, rows, cols, f, n_tiles, n_blocks, tile_bytes, NULL, n_tiles * tile_bytes};
+    mat->tiles = bn_os_pages_alloc(mat->n_bytes, 1);
+    if (!mat->tiles) {
+        free(mat);
+        return BN_ERR_NOMEM;
+    }
+    job->mat = mat;
+    bn_pool_run(job->ctx->pool, pack_tiles, job);
+    *out = mat;
+    return BN_OK;
 }
 
 bn_status bn_dmat_pack(bn_ctx *ctx, bn_type type, const void *data, size_t n_bytes, size_t rows, size_t cols,
@@ -123,24 +195,108 @@ bn_status bn_dmat_pack(bn_ctx *ctx, bn_type type, const void *data, size_t n_byt
     size_t row_bytes = bn_type_row_bytes(type, cols);
     if (row_bytes == 0 || rows > SIZE_MAX / 4 / row_bytes || n_bytes != rows * row_bytes)
         return BN_ERR_ARG;
+    pack_job job = {.ctx = ctx, .rows = data, .row_bytes = row_bytes};
+    return pack(&job, type, rows, cols, out);
+}
+
+bn_status bn_dmat_from_tmat(bn_ctx *ctx, const bn_tmat *mat, bn_dmat **out)
+{
+    if (!ctx || !mat || !out || mat->rows > INT32_MAX)
+        return BN_ERR_ARG;
+    bn_type type = !bn_tmat_scales_are_f16(mat) ? BN_TYPE_F32 : mat->cols % 32 ? BN_TYPE_F16 : BN_TYPE_Q4_0;
+    pack_job job = {.ctx = ctx, .trits = mat, .row_bytes = bn_type_row_bytes(type, mat->cols)};
+    if (mat->rows > SIZE_MAX / 4 / job.row_bytes)
+        return BN_ERR_ARG;
+    job.scratch_bytes = bn_div_up(BN_TILE_ROWS * job.row_bytes, 64) * 64 + PANEL_BLOCKS * 256;
     *out = NULL;
-    if (!bn_pool_is_alive(ctx->pool))
-        return BN_ERR_THREAD;
-    bn_dmat *mat = calloc(1, sizeof *mat);
-    if (!mat)
+    job.scratch = bn_os_pages_alloc((size_t)bn_ctx_n_threads(ctx) * job.scratch_bytes, 0);
+    if (!job.scratch)
         return BN_ERR_NOMEM;
-    bn_tile_format f = bn_tile_format_of(type);
-    size_t n_blocks = f.cols ? cols / f.cols : 0, n_tiles = bn_div_up(rows, BN_TILE_ROWS);
-    size_t tile_bytes = f.cols ? bn_tile_bytes(f, n_blocks) : BN_TILE_ROWS * row_bytes;
-    *mat = (bn_dmat){type, rows, cols, f, n_tiles, n_blocks, tile_bytes, NULL, n_tiles * tile_bytes};
-    mat->tiles = bn_os_pages_alloc(mat->n_bytes, 1);
-    if (!mat->tiles) {
-        free(mat);
-        return BN_ERR_NOMEM;
+    bn_status status = pack(&job, type, mat->rows, mat->cols, out);
+    bn_os_pages_free(job.scratch, (size_t)bn_ctx_n_threads(ctx) * job.scratch_bytes);
+    return status;
+}
+
+/* ---- Back ---- */
+
+/* The words that store_group spread over the lines of a group; the type is a constant where this is inlined. */
+ALWAYS_INLINE void load_group(bn_type type, const uint8_t *at, uint32_t *codes)
+{
+    uint32_t lines[8];
+    for (size_t i = 0; i < (type == BN_TYPE_Q8_0 ? 8 : type == BN_TYPE_Q4_0 ? 4 : 3); i++)
+        lines[i] = load_word(at + 64 * i);
+    if (type == BN_TYPE_Q8_0) {
+        memcpy(codes, lines, sizeof lines);
+    } else if (type == BN_TYPE_Q4_0) {
+        for (size_t i = 0; i < 8; i++)
+            codes[i] = lines[i / 2] >> (i % 2 * 4) & 0x0f0f0f0f;
+    } else {
+        codes[3] = 0;
+        for (size_t i = 0; i < 3; i++) {
+            codes[i] = lines[i] & 0x3f3f3f3f;
+            codes[3] |= (lines[i] >> 6 & 0x03030303) << (2 * i);
+        }
     }
-    pack_job job = {mat, ctx->pool, data, row_bytes};
-    bn_pool_run(ctx->pool, pack_tiles, &job);
-    *out = mat;
+}
+
+/* The reverse of block_codes. */
+ALWAYS_INLINE void store_codes(bn_type type, const uint32_t codes[BLOCK_WORDS], uint8_t *block)
+{
+    uint32_t words[BLOCK_WORDS] = {0};
+    if (type == BN_TYPE_Q8_0) {
+        for (size_t i = 0; i < 8; i++)
+            words[i] = codes[i] ^ 0x80808080;
+        memcpy(block + 2, words, 32);
+    } else if (type == BN_TYPE_Q4_0) {
+        for (size_t i = 0; i < 4; i++)
+            words[i] = codes[i] | codes[4 + i] << 4;
+        memcpy(block + 2, words, 16);
+    } else {
+        for (size_t i = 0; i < 64; i++) {
+            size_t half = i / 32, g = i / 8 % 4;
+            words[16 * half + 8 * (g % 2) + i % 8] |= (codes[i] & 0x0f0f0f0f) << (g < 2 ? 0 : 4);
+            words[32 + 8 * half + i % 8] |= (codes[i] >> 4 & 0x03030303) << (2 * g);
+        }
+        memcpy(block, words, 192);
+    }
+}
+
+/* Block b of row r of a tile. */
+ALWAYS_INLINE void block_of(bn_type type, const uint8_t *tile, size_t r, size_t b, uint8_t *block)
+{
+    const bn_tile_format f = bn_tile_format_of(type);
+    const uint8_t *in = tile + bn_tile_block_at(f, b);
+    size_t words = f.cols / f.n_groups / 4;
+    uint32_t codes[BLOCK_WORDS];
+    for (size_t g = 0; g < f.n_groups; g++) {
+        load_group(type, in + f.sc_bytes + g * f.group_bytes + 4 * r, codes + g * words);
+        if (f.sc_bytes)
+            block[192 + g] = in[BN_TILE_ROWS * g + r];
+    }
+    store_codes(type, codes, block);
+    memcpy(f.sc_bytes ? block + 208 : block, tile + bn_tile_scales_at(f, b) + 2 * r, 2);
+}
+
+void bn_dmat_part(const bn_dmat *mat, size_t row, size_t block, uint8_t *part)
+{
+    const uint8_t *tile = mat->tiles + row / BN_TILE_ROWS * mat->tile_bytes;
+    size_t r = row % BN_TILE_ROWS, row_bytes = bn_type_row_bytes(mat->type, mat->cols);
+    switch (mat->type) {
+    case BN_TYPE_Q8_0: block_of(BN_TYPE_Q8_0, tile, r, block, part); break;
+    case BN_TYPE_Q4_0: block_of(BN_TYPE_Q4_0, tile, r, block, part); break;
+    case BN_TYPE_Q6_K: block_of(BN_TYPE_Q6_K, tile, r, block, part); break;
+    default: memcpy(part, tile + r * row_bytes, row_bytes);
+    }
+}
+
+bn_status bn_dmat_unpack(const bn_dmat *mat, void *data)
+{
+    if (!mat || !data)
+        return BN_ERR_ARG;
+    size_t cols = bn_dmat_part_cols(mat), bytes = bn_type_row_bytes(mat->type, cols), n = mat->cols / cols;
+    for (size_t row = 0; row < mat->rows; row++)
+        for (size_t block = 0; block < n; block++)
+            bn_dmat_part(mat, row, block, (uint8_t *)data + (row * n + block) * bytes);
     return BN_OK;
 }
 

@@ -15,4 +15,12 @@ struct bn_dmat {
     size_t n_bytes;
 };
 
+/* Part of a row as GGUF stores it: its block `block`, or all of it for types of floats. */
+void bn_dmat_part(const bn_dmat *mat, size_t row, size_t block, uint8_t *part);
+/* Values of such a part. */
+static inline size_t bn_dmat_part_cols(const bn_dmat *mat)
+{
+    return mat->format.cols ? mat->format.cols : mat->cols;
+}
+
 #endif

@@ -27,6 +27,10 @@
  *       bits 0, 5 and 10. Its bit 15 is bit v of the index of the cols 45..47. The index of weights a, b, c (-1, 0, +1)
  *       is the magnitude of n = 9*a + 3*b + c in bits 0..3 and its sign in bit 4 (set if n < 0).
  *
+ *   g2  groups, for a matrix with a scale per row and group of 64, 128 or 256 cols. 64 rows are a slab, which holds group
+ *       after group: its four tiles as in t2, each of group_cols / 16 blocks, then the scales of the 64 rows, as f16 if all
+ *       scales of the matrix are numbers of f16, else as float32.
+ *
  * The panel: codes of 1 or 2 tiles one to a byte, in groups of four cols, panel[group][tile][16 rows][4 cols].
  *
  * Weights and panels start at multiples of 64 bytes. Activations start at a multiple of 64 bytes and are followed by
@@ -86,6 +90,12 @@ typedef struct bn_kernels {
     void (*gemv_l3_i8)(const uint8_t *slabs, size_t n_slabs, size_t n_groups, const void *table, int32_t q_sum,
                        int32_t *sums);
 
+    /* g2: acc[64] = sum over n_groups groups, one after the other from +0 on, of (float)(sum over the group's cols of
+     * code * q - q_sums[group]) * scale, for the rows of one slab. group_blocks: 4, 8 or 16. halves: scales are f16.
+     * q: int8 [16*group_blocks*n_groups]. */
+    void (*gemv_g2_i8)(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,
+                       const int32_t *q_sums, float *acc);
+
     /* Panel of blocks first..first+n_blocks-1 of tiles tile..tile+n_tiles-1. stride: bytes of a tile (t2), row (r2),
      * col (c2) or slab (l3). 1 <= n_tiles <= BN_GEMM_TILES; first is a multiple of 16, for l3 first and n_blocks are
      * multiples of 3. The panel holds n_tiles * n_blocks * 256 bytes. */
@@ -116,6 +126,18 @@ typedef struct bn_kernels {
 
     /* y[n] (+)= ((float)(sums[i] - q_sum) / s) * scale; added to y if add, else stored. */
     void (*descale_f32)(const int32_t *sums, size_t n, int32_t q_sum, float s, float scale, int add, float *y);
+
+    /* The same with a scale for each sum: scales[n]. */
+    void (*descale_rows_f32)(const int32_t *sums, size_t n, int32_t q_sum, float s, const float *scales, int add,
+                             float *y);
+
+    /* sums[i] = sum of q[i*group_cols..(i+1)*group_cols-1], i < n; group_cols is a multiple of 64, at most 256. */
+    void (*group_sums_i8)(const int8_t *q, size_t n, size_t group_cols, int32_t *sums);
+
+    /* What one group of g2 adds: acc[t][i] = acc[t][i] + (float)(sums[t][i] - q_sums[t*q_stride]) * scales[i], for
+     * t < n_tokens, i < n; n is a multiple of 16. */
+    void (*add_scaled_f32)(const int32_t *sums, size_t n, size_t n_tokens, const int32_t *q_sums, size_t q_stride,
+                           const float *scales, float *acc);
 
     /* Turns n_heads heads of head_dim values in place: the first n_rot values of each, pairs (i, i + n_rot/2) if neox,
      * else (2i, 2i+1); (a, b) -> (a*cos - b*sin, a*sin + b*cos). cos, sin: [n_rot/2]. */

@@ -3,7 +3,10 @@
  * Several tokens: two tiles at a time are unpacked into the thread's panel, a cache-sized run of cols after the other,
  * and met by all tokens; every layout meets them there. One token, or a few one after the other: the weights are streamed
  * once, straight from their layout, and a layout of rows or cols leaves out what a zero makes needless. The integers are
- * the same in every case. */
+ * the same in every case.
+ *
+ * Where groups of cols have scales of their own, each group's integers become floats that are added up, group after group;
+ * the sum of a group's activations is known before. */
 #include <string.h>
 
 #include "plan.h"
@@ -13,6 +16,7 @@ enum {
     SLAB_TILES = BN_SLAB_ROWS / BN_TILE_ROWS,       /* of l3 per piece */
     GEMV_ROWS = 128,                /* rows of r2 per piece */
     GEMV_COLS = 512,                /* cols of c2 per piece */
+    GROUP_TOKENS = 96,              /* tokens that meet a panel of g2 together: their sums stay in the L1 cache */
     SUM_ROWS = 256,                 /* rows per piece when the threads' sums of c2 are added */
     PANEL_BLOCKS = BN_PANEL_BLOCKS / 16 * 16,       /* unpacked at a time: what r2 wants */
     PANEL_BLOCKS_L3 = BN_PANEL_BLOCKS / 3 * 3
@@ -31,16 +35,20 @@ static __typeof__(((bn_kernels *)0)->unpack_t2) unpack_for(const bn_kernels *k, 
     case BN_LAYOUT_R2: return k->unpack_r2;
     case BN_LAYOUT_C2: return k->unpack_c2;
     case BN_LAYOUT_L3: return k->unpack_l3;
+    case BN_LAYOUT_G2: break;
     }
     return NULL;
 }
 
-/* y[n] = descaled sums of token t: matrix m of the op, or added to y. */
-static void descale(const bn_run *run, const bn_op *op, int32_t m, size_t t, const int32_t *sums, size_t n, int add,
-                    float *y)
+/* y[n] = descaled sums of token t: matrix m of the op, or added to y. row_scales: of these rows, NULL if one is for all. */
+static void descale(const bn_run *run, const bn_op *op, int32_t m, size_t t, const int32_t *sums, size_t n,
+                    const float *row_scales, int add, float *y)
 {
     const bn_buf_view *in = &run->plan->views[op->in];
-    kernels(run)->descale_f32(sums, n, in->sum[t], in->scale[t], op->mat[m]->scale, add, y);
+    if (row_scales)
+        kernels(run)->descale_rows_f32(sums, n, in->sum[t], in->scale[t], row_scales, add, y);
+    else
+        kernels(run)->descale_f32(sums, n, in->sum[t], in->scale[t], op->mat[m]->scale, add, y);
 }
 
 /* The gated activation of an op. */
@@ -49,18 +57,39 @@ static __typeof__(((bn_kernels *)0)->glu_silu_f32) glu_for(const bn_kernels *k, 
     return act == BN_ACT_RELU2 ? k->glu_relu2_f32 : act == BN_ACT_SILU ? k->glu_silu_f32 : k->glu_gelu_f32;
 }
 
+/* out[n] = act(gate) * u for rows row..row+n-1 of token t. */
+static void deliver_gated(const bn_run *run, const bn_op *op, size_t t, size_t row, size_t n, const float *u)
+{
+    const float *gate = bn_row(run, op->in2, t) + row;
+    float *out = bn_row(run, op->out[0], t) + row;
+    glu_for(kernels(run), op->act)(gate, u, n, out);
+}
+
 /* Hands out the sums of rows row..row+n-1 of token t. u: scratch of n floats. */
 static void deliver(const bn_run *run, const bn_op *op, int32_t m, size_t t, size_t row, size_t n, const int32_t *sums,
                     float *u)
 {
-    float *out = bn_row(run, op->out[m], t) + row;
+    const float *row_scales = op->mat[m]->row_scales ? op->mat[m]->row_scales + row : NULL;
     if (op->kind == BN_OP_MATMUL) {
-        descale(run, op, m, t, sums, n, op->add, out);
+        descale(run, op, m, t, sums, n, row_scales, op->add, bn_row(run, op->out[m], t) + row);
         return;
     }
-    descale(run, op, m, t, sums, n, 0, u);
-    const float *gate = bn_row(run, op->in2, t) + row;
-    glu_for(kernels(run), op->act)(gate, u, n, out);
+    descale(run, op, m, t, sums, n, row_scales, 0, u);
+    deliver_gated(run, op, t, row, n, u);
+}
+
+/* The same for what the groups of g2 add up to; acc is scratch afterwards. */
+static void deliver_groups(const bn_run *run, const bn_op *op, int32_t m, size_t t, size_t row, size_t n, float *acc)
+{
+    float s = run->plan->views[op->in].scale[t], *out = bn_row(run, op->out[m], t) + row;
+    for (size_t i = 0; i < n; i++)
+        acc[i] = acc[i] / s;
+    if (op->kind == BN_OP_GATED_MATMUL) {
+        deliver_gated(run, op, t, row, n, acc);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        out[i] = op->add ? out[i] + acc[i] : acc[i];
 }
 
 /* ---- Several tokens ---- */
@@ -89,7 +118,66 @@ static void play_gemm(const bn_run *run, const bn_op *op, int32_t m, size_t tile
         deliver(run, op, m, t, row, n_rows, sums + t * n, u);
 }
 
+/* The scales of `n` rows of a group from row `row` of the slab on, as floats; from g2, or widened into `floats`. */
+static const float *group_scales(const bn_kernels *k, const bn_tmat *mat, size_t slab, size_t group, size_t row, size_t n,
+                                 float *floats)
+{
+    const uint8_t *scales = bn_tmat_group_scales(mat, slab, group, row);
+    if (mat->group_scale_bytes == sizeof *floats)
+        return (const float *)scales;
+    k->dequant_f16(scales, n, floats);
+    return floats;
+}
+
+/* acc[n_tokens][16*n_tiles] of a pair of tiles of g2 and tokens t..; q_sums: of the first of them. */
+static void gemm_groups(const bn_kernels *k, const bn_tmat *mat, const int8_t *q, size_t q_stride, size_t tile,
+                        size_t n_tiles, size_t n_tokens, const int32_t *q_sums, uint8_t *panel, float *acc)
+{
+    size_t slab = tile / SLAB_TILES, at = tile % SLAB_TILES, n_blocks = mat->group_blocks, n = n_tiles * BN_TILE_ROWS;
+    int32_t *sums = (int32_t *)(acc + GROUP_TOKENS * n);
+    float scales[BN_GEMM_TILES * BN_TILE_ROWS];
+    memset(acc, 0, n_tokens * n * sizeof *acc);
+    for (size_t g = 0; g < mat->n_groups; g++, q += n_blocks * BN_BLOCK_COLS) {
+        k->unpack_t2(bn_tmat_group(mat, slab, g), n_blocks * BN_BLOCK_BYTES, at, n_tiles, 0, n_blocks, panel);
+        k->gemm_panel_i8(panel, n_tiles, n_blocks, q, q_stride, n_tokens, 0, sums);
+        k->add_scaled_f32(sums, n, n_tokens, q_sums + g, mat->n_groups,
+                          group_scales(k, mat, slab, g, at * BN_TILE_ROWS, n, scales), acc);
+    }
+}
+
+/* A pair of tiles of g2; q_sums: from sum_groups. */
+static void play_gemm_groups(const bn_run *run, const bn_op *op, int32_t m, size_t tile, size_t n_tiles,
+                             const int32_t *q_sums, uint8_t *scratch)
+{
+    const bn_tmat *mat = op->mat[m];
+    const bn_buf_view *in = &run->plan->views[op->in];
+    size_t row = tile * BN_TILE_ROWS, n = n_tiles * BN_TILE_ROWS, n_rows = mat->rows - row < n ? mat->rows - row : n;
+    float *acc = (float *)(scratch + BN_PANEL_BYTES);
+    for (size_t first = 0; first < run->n_tokens; first += GROUP_TOKENS) {
+        size_t n_tokens = run->n_tokens - first < GROUP_TOKENS ? run->n_tokens - first : GROUP_TOKENS;
+        gemm_groups(kernels(run), mat, in->i8 + first * in->stride, in->stride, tile, n_tiles, n_tokens,
+                    q_sums + first * mat->n_groups, scratch, acc);
+        for (size_t t = 0; t < n_tokens; t++)
+            deliver_groups(run, op, m, first + t, row, n_rows, acc + t * n);
+    }
+}
+
 /* ---- One token ---- */
+
+/* One slab of g2; q_sums: from sum_groups. */
+static void play_groups(const bn_run *run, const bn_op *op, int32_t m, size_t slab, const int32_t *q_sums)
+{
+    const bn_tmat *mat = op->mat[m];
+    const bn_buf_view *in = &run->plan->views[op->in];
+    size_t row = slab * BN_SLAB_ROWS, n_rows = mat->rows - row < BN_SLAB_ROWS ? mat->rows - row : BN_SLAB_ROWS;
+    for (size_t t = 0; t < run->n_tokens; t++) {
+        float acc[BN_SLAB_ROWS];
+        kernels(run)->gemv_g2_i8(mat->weights + slab * mat->stride, mat->n_groups, mat->group_blocks,
+                                 mat->group_scale_bytes == sizeof(uint16_t), in->i8 + t * in->stride,
+                                 q_sums + t * mat->n_groups, acc);
+        deliver_groups(run, op, m, t, row, n_rows, acc);
+    }
+}
 
 static void play_tiles(const bn_run *run, const bn_op *op, int32_t m, size_t tile, size_t n_tiles)
 {
@@ -159,14 +247,16 @@ static void play_live_rows(const bn_run *run, const bn_op *op, size_t row, size_
     const bn_buf_view *in = &run->plan->views[op->in];
     for (size_t t = 0; t < run->n_tokens; t++) {
         const float *gate = bn_row(run, op->in2, t);
-        float *out = bn_row(run, op->out[0], t), open[GEMV_ROWS], u[GEMV_ROWS];
+        float *out = bn_row(run, op->out[0], t), open[GEMV_ROWS], scales[GEMV_ROWS], u[GEMV_ROWS];
         uint32_t index[GEMV_ROWS + LOOK_AHEAD + SLACK];
         int32_t sums[GEMV_ROWS];
         size_t end = row + n_rows, n = kernels(run)->live_f32(gate + row, n_rows, (uint32_t)row, index);
         size_t more = kernels(run)->live_f32(gate + end, ahead_of(end, mat->rows), (uint32_t)end, index + n);
         fill_ahead(index, n, n + more, (uint32_t)(end - 1));
         kernels(run)->gemv_r2_i8(mat->weights, mat->stride / 64, index, n, in->i8 + t * in->stride, sums);
-        descale(run, op, 0, t, sums, n, 0, u);
+        for (size_t i = 0; i < n && mat->row_scales; i++)
+            scales[i] = mat->row_scales[index[i]];
+        descale(run, op, 0, t, sums, n, mat->row_scales ? scales : NULL, 0, u);
         for (size_t i = 0; i < n; i++)
             open[i] = gate[index[i]];
         kernels(run)->glu_relu2_f32(open, u, n, u);
@@ -244,17 +334,24 @@ static size_t tiles_per_piece(const bn_run *run, const bn_op *op, int32_t m)
         return BN_GEMM_TILES;
     switch (op->mat[m]->layout) {
     case BN_LAYOUT_R2: return GEMV_ROWS / BN_TILE_ROWS;
-    case BN_LAYOUT_L3: return SLAB_TILES;
+    case BN_LAYOUT_L3:
+    case BN_LAYOUT_G2: return SLAB_TILES;
     default: return GEMV_TILES;
     }
 }
 
-static void play_piece(const bn_run *run, const bn_op *op, int32_t m, size_t tile, size_t n_tiles, uint8_t *scratch)
+/* q_sums: from sum_groups for a matrix of g2, else NULL. */
+static void play_piece(const bn_run *run, const bn_op *op, int32_t m, size_t tile, size_t n_tiles, const int32_t *q_sums,
+                       uint8_t *scratch)
 {
     const bn_tmat *mat = op->mat[m];
     size_t row = tile * BN_TILE_ROWS, n = n_tiles * BN_TILE_ROWS, n_rows = mat->rows - row < n ? mat->rows - row : n;
-    if (run->n_tokens >= BN_GEMM_MIN_TOKENS)
+    if (run->n_tokens >= BN_GEMM_MIN_TOKENS && q_sums)
+        play_gemm_groups(run, op, m, tile, n_tiles, q_sums, scratch);
+    else if (run->n_tokens >= BN_GEMM_MIN_TOKENS)
         play_gemm(run, op, m, tile, n_tiles, scratch);
+    else if (q_sums)
+        play_groups(run, op, m, tile / SLAB_TILES, q_sums);
     else if (mat->layout == BN_LAYOUT_L3)
         play_slab(run, op, m, tile / SLAB_TILES, scratch);
     else if (mat->layout != BN_LAYOUT_R2)
@@ -274,12 +371,34 @@ static const bn_tmat *lookup_of(const bn_op *op)
     return NULL;
 }
 
+/* Bytes of the sums that sum_groups makes for a matrix; 0 if it has no groups. */
+static size_t group_sums_bytes(const bn_tmat *mat, size_t n_tokens)
+{
+    return bn_div_up(n_tokens * mat->n_groups * sizeof(int32_t), 64) * 64;
+}
+
+/* The sums of each group's activations, [n_tokens][n_groups]. Every thread makes them for itself, as it makes tables. */
+static void sum_groups(const bn_run *run, const bn_op *op, const bn_tmat *mat, int32_t *q_sums)
+{
+    const bn_buf_view *in = &run->plan->views[op->in];
+    for (size_t t = 0; t < run->n_tokens; t++)
+        kernels(run)->group_sums_i8(in->i8 + t * in->stride, mat->n_groups, mat->group_blocks * BN_BLOCK_COLS,
+                                    q_sums + t * mat->n_groups);
+}
+
 void bn_play_matmul(const bn_run *run, const bn_op *op, uint8_t *scratch)
 {
     if (op->mat[0]->layout == BN_LAYOUT_C2 && run->n_tokens < BN_GEMM_MIN_TOKENS) {
         play_cols(run, op, scratch);
         return;
     }
+    const int32_t *q_sums[3] = {NULL};
+    for (int32_t m = 0; m < op->n_mats; m++)
+        if (op->mat[m]->n_groups) {
+            sum_groups(run, op, op->mat[m], (int32_t *)scratch);
+            q_sums[m] = (const int32_t *)scratch;
+            scratch += group_sums_bytes(op->mat[m], run->n_tokens);
+        }
     const bn_tmat *lookup = lookup_of(op);
     if (lookup && run->n_tokens < BN_GEMM_MIN_TOKENS)
         make_tables(run, op, lookup, scratch);
@@ -292,15 +411,19 @@ void bn_play_matmul(const bn_run *run, const bn_op *op, uint8_t *scratch)
         while (piece >= n_pieces[m])
             piece -= n_pieces[m++];
         size_t step = tiles_per_piece(run, op, m), tile = piece * step, left = op->mat[m]->n_tiles - tile;
-        play_piece(run, op, m, tile, left < step ? left : step, scratch);
+        play_piece(run, op, m, tile, left < step ? left : step, q_sums[m], scratch);
     }
 }
 
 size_t bn_matmul_scratch_bytes(const bn_op *op, size_t max_tokens)
 {
-    size_t panel = BN_PANEL_BYTES + max_tokens * BN_GEMM_TILES * BN_TILE_ROWS * sizeof(int32_t);
+    size_t group_sums = 0, gemm_sums = max_tokens * BN_GEMM_TILES * BN_TILE_ROWS * sizeof(int32_t);
+    for (int32_t m = 0; m < op->n_mats; m++)
+        group_sums += group_sums_bytes(op->mat[m], max_tokens);
+    size_t gemm_groups = group_sums ? 2 * GROUP_TOKENS * BN_GEMM_TILES * BN_TILE_ROWS * sizeof(float) : 0;
+    size_t panel = BN_PANEL_BYTES + (gemm_sums > gemm_groups ? gemm_sums : gemm_groups);
     size_t sums = op->mat[0]->layout == BN_LAYOUT_C2 ? op->mat[0]->stride * 4 * sizeof(int32_t) : 0;
     size_t tables = lookup_of(op) ? (BN_GEMM_MIN_TOKENS - 1) * table_bytes(lookup_of(op)) : 0;
     size_t most = panel > sums ? panel : sums;
-    return most > tables ? most : tables;
+    return group_sums + (most > tables ? most : tables);
 }

@@ -29,16 +29,46 @@ size_t bn_type_row_bytes(bn_type type, size_t cols)
     return 0;
 }
 
+/* A scale of 0 stands for none. */
+static void scale_row(float *x, size_t n, float scale)
+{
+    for (size_t i = 0; scale != 0.0f && i < n; i++)
+        x[i] = x[i] * scale;
+}
+
+/* Rows of a head, which lie in tiles, part by part. */
+static void embed_from_head(const bn_run *run, const bn_op *op)
+{
+    const bn_dmat *mat = op->head;
+    dequant_fn *dequant = dequant_for(&run->plan->ctx->kernels, mat->type);
+    size_t row_bytes = bn_type_row_bytes(mat->type, mat->cols), cols = bn_dmat_part_cols(mat);
+    for (int64_t t; (t = bn_next(run, run->n_tokens)) >= 0;) {
+        size_t row = (size_t)run->tokens[t];
+        float *out = bn_row(run, op->out[0], (size_t)t);
+        uint8_t block[256];
+        if (mat->format.cols == 0)
+            dequant(mat->tiles + row * row_bytes, cols, out);
+        for (size_t b = 0; b < mat->n_blocks; b++) {
+            bn_dmat_part(mat, row, b, block);
+            dequant(block, cols, out + b * cols);
+        }
+        scale_row(out, mat->cols, op->scale);
+    }
+}
+
 void bn_play_embed(const bn_run *run, const bn_op *op)
 {
+    if (op->head) {
+        embed_from_head(run, op);
+        return;
+    }
     dequant_fn *dequant = dequant_for(&run->plan->ctx->kernels, op->dense_type);
     size_t width = (size_t)run->plan->bufs[op->out[0]].width;
     size_t row_bytes = bn_type_row_bytes((bn_type)op->dense_type, width);
     for (int64_t t; (t = bn_next(run, run->n_tokens)) >= 0;) {
         float *x = bn_row(run, op->out[0], (size_t)t);
         dequant((const uint8_t *)op->dense + (size_t)run->tokens[t] * row_bytes, width, x);
-        for (size_t i = 0; op->scale != 0.0f && i < width; i++)
-            x[i] = x[i] * op->scale;
+        scale_row(x, width, op->scale);
     }
 }
 

@@ -79,7 +79,10 @@ static int op_is_valid(const bn_plan *plan, const bn_op *op)
     int64_t in = f32_width(plan, op->in), queries = (int64_t)op->n_heads * op->head_dim;
     int64_t keys = (int64_t)op->n_kv_heads * op->head_dim;
     switch ((bn_op_kind)op->kind) {
-    case BN_OP_EMBED: return dense_is_valid(op, f32_width(plan, op->out[0]));
+    case BN_OP_EMBED:
+        if (op->head)
+            return !op->dense && is_f32(plan, op->out[0], (int64_t)op->head->cols);
+        return dense_is_valid(op, f32_width(plan, op->out[0]));
     case BN_OP_NORM: return norm_is_valid(plan, op, in);
     case BN_OP_QUANT:
         return in > 0 && is_buf(plan, op->out[0], BN_BUF_I8) && plan->bufs[op->out[0]].width == in;
@@ -314,7 +317,8 @@ static int run_is_valid(const bn_run *run)
         if (op->kind == BN_OP_HEAD && run->n_logits > 0 && !run->logits)
             return 0;
         for (size_t t = 0; op->kind == BN_OP_EMBED && t < run->n_tokens; t++)
-            if (!run->tokens || run->tokens[t] < 0 || (size_t)run->tokens[t] >= op->dense_rows)
+            if (!run->tokens || run->tokens[t] < 0 ||
+                (size_t)run->tokens[t] >= (op->head ? op->head->rows : op->dense_rows))
                 return 0;
     }
     return 1;

@@ -10,6 +10,7 @@ const char *bn_status_str(bn_status status)
     case BN_ERR_ISA: return "this instruction set is unknown, not compiled in, or not supported by this CPU";
     case BN_ERR_CODE: return "the packed weights hold a value other than -1, 0 and +1";
     case BN_ERR_THREAD: return "a thread could not be started, or the threads stayed behind when the process was forked";
+    case BN_ERR_SCALE: return "a scale is not a finite number";
     }
     return "unknown status";
 }

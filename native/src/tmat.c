@@ -5,65 +5,77 @@
  * not know each other. The work is cut into pieces small enough for the L2 cache. */
 #include "tmat.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ctx.h"
+#include "dispatch.h"
 #include "entries.h"
+#include "file_codes.h"
+#include "file_codes_tl.h"
 
 enum {
-    I2_S_BLOCK = 128,                       /* values of an I2_S block, 32 bytes */
     MAX_COLS = 1 << 22,                     /* 2 * 128 * cols stays below 2^31: int32 sums are exact */
     PIECE_ROWS = BN_STRIP_ROWS,
-    PIECE_COLS = 3 * BN_GROUP_COLS          /* whole blocks of every layout and format */
+    PIECE_COLS = 3 * BN_GROUP_COLS          /* whole blocks of every layout and format, whole threes of TL2 */
 };
 _Static_assert(2LL * 128 * MAX_COLS < 1LL << 31, "int32 sums of code * q");
-_Static_assert(PIECE_COLS % I2_S_BLOCK == 0 && PIECE_COLS % BN_GROUP_COLS == 0 && PIECE_COLS % BN_LOOKUP_COLS == 0 &&
-                   PIECE_ROWS % BN_SLAB_ROWS == 0,
+_Static_assert(PIECE_COLS % BN_FILE_COLS == 0 && PIECE_COLS % BN_GROUP_COLS == 0 && PIECE_COLS % BN_LOOKUP_COLS == 0 &&
+                   PIECE_COLS % 24 == 0 && PIECE_ROWS % BN_SLAB_ROWS == 0 && PIECE_ROWS % 32 == 0,
                "pieces are whole");
+_Static_assert(PIECE_COLS % 256 == 0 && PIECE_ROWS % BN_SLAB_ROWS == 0, "pieces hold whole groups of g2");
 
 /* Codes of one piece; what lies outside of the matrix is code 1. */
 typedef struct {
     uint8_t at[PIECE_ROWS][PIECE_COLS];
 } code_piece;
 
+/* A tensor as it lies in a file. */
+typedef struct {
+    bn_pack_format format;
+    const uint8_t *data;
+    size_t row_bytes;                       /* of a row, its scale included */
+    size_t row_scale;                       /* bytes of the scale in front of a row's blocks */
+    bn_tiled tiled;                         /* of TL1 and TL2, instead of rows */
+} file_rows;
+
 typedef struct {
     const bn_tmat *mat;
     bn_pool *pool;
-    bn_pack_format format;
-    const uint8_t *data;
+    file_rows source;
+    const uint8_t *scales;                  /* [rows][n_groups] as g2 holds them, or NULL */
     code_piece *scratch;                    /* one per thread */
     atomic_int bad;                         /* a weight was not ternary */
 } pack_job;
 
 /* ---- From a format to codes ---- */
 
-/* n int8 trits. Returns 1 if one of them is not -1, 0 or +1. */
-static int codes_of_trits(const int8_t *restrict trits, size_t n, uint8_t *restrict codes)
+static int is_tiled(bn_pack_format format)
 {
-    uint8_t bad = 0;
-    for (size_t i = 0; i < n; i++) {
-        codes[i] = (uint8_t)(trits[i] + 1);
-        bad |= codes[i] > 2;
-    }
-    return bad;
+    return format == BN_PACK_TL1 || format == BN_PACK_TL2;
 }
 
-/* n values of I2_S, a multiple of a block: value i of a block is in byte i % 32, the first 32 in the top bits. */
-static int codes_of_i2_s(const uint8_t *restrict data, size_t n, uint8_t *restrict codes)
+/* n codes of one row from col on, both multiples of what the format codes together. Returns 1 if a weight is not
+ * ternary. */
+static int read_row(const file_rows *source, size_t row, size_t col, size_t n, uint8_t *codes)
 {
-    uint8_t bad = 0;
-    for (size_t block = 0; block < n / I2_S_BLOCK; block++, data += 32, codes += I2_S_BLOCK)
-        for (size_t i = 0; i < 32; i++) {
-            uint8_t byte = data[i];
-            bad |= byte & byte >> 1 & 0x55;
-            codes[i] = byte >> 6;
-            codes[32 + i] = byte >> 4 & 3;
-            codes[64 + i] = byte >> 2 & 3;
-            codes[96 + i] = byte & 3;
-        }
-    return bad != 0;
+    const uint8_t *blocks = source->data + row * source->row_bytes + source->row_scale;
+    switch (source->format) {
+    case BN_PACK_TRITS: return bn_codes_trits((const int8_t *)blocks, col, n, codes);
+    case BN_PACK_I2_S: return bn_codes_i2_s(blocks, col, n, codes);
+    case BN_PACK_I2_S_ARM: return bn_codes_i2_s_arm(blocks, col, n, codes);
+    case BN_PACK_TQ1_0: return bn_codes_tq1_0(blocks, col, n, codes);
+    case BN_PACK_TQ2_0: return bn_codes_tq2_0(blocks, col, n, codes);
+    case BN_PACK_IQ1_BN: return bn_codes_iq1_bn(blocks, col, n, codes);
+    case BN_PACK_IQ2_BN: return bn_codes_iq2_bn(blocks, col, n, codes);
+    case BN_PACK_IQ2_BN_R4:                 /* four rows, and in front of them four scales */
+        blocks = source->data + row / 4 * 4 * source->row_bytes + 4 * source->row_scale;
+        return bn_codes_iq2_bn_r4(blocks, row % 4, col, n, codes);
+    case BN_PACK_Q2_0: return bn_codes_q2_0(blocks, col, n, codes);
+    default: return 1;
+    }
 }
 
 /* Rows row.. and cols col.. of the source. Returns 1 if a weight is not ternary. */
@@ -72,15 +84,14 @@ static int read_piece(const pack_job *job, size_t row, size_t col, code_piece *p
     const bn_tmat *mat = job->mat;
     size_t n_rows = mat->rows - row < PIECE_ROWS ? mat->rows - row : PIECE_ROWS;
     size_t n_cols = mat->cols - col < PIECE_COLS ? mat->cols - col : PIECE_COLS;
-    int bad = 0;
+    int bad = 0, tiled = is_tiled(job->source.format);
     for (size_t r = 0; r < n_rows; r++) {
-        size_t at = (row + r) * mat->cols + col;
         memset(piece->at[r] + n_cols, 1, PIECE_COLS - n_cols);
-        if (job->format == BN_PACK_TRITS)
-            bad |= codes_of_trits((const int8_t *)job->data + at, n_cols, piece->at[r]);
-        else
-            bad |= codes_of_i2_s(job->data + at / 4, n_cols, piece->at[r]);
+        if (!tiled)
+            bad |= read_row(&job->source, row + r, col, n_cols, piece->at[r]);
     }
+    if (tiled)
+        bad = bn_codes_tiled(&job->source.tiled, row, n_rows, col, n_cols, piece->at[0], PIECE_COLS);
     memset(piece->at[n_rows], 1, (PIECE_ROWS - n_rows) * PIECE_COLS);
     return bad;
 }
@@ -95,6 +106,16 @@ static uint64_t eight(const uint8_t *codes)
     return word;
 }
 
+/* Sixteen codes of a row as the word of t2: fields 0 and 2 in four bytes, 1 and 3 in the other four, in the order of
+ * memory. */
+static uint32_t t2_word(const uint8_t *codes)
+{
+    uint64_t both = eight(codes) | eight(codes + 8) << 4;
+    uint32_t half[2];
+    memcpy(half, &both, sizeof half);
+    return half[0] | half[1] << 2;
+}
+
 static void write_t2(const bn_tmat *mat, const code_piece *piece, size_t row, size_t col)
 {
     size_t n_tiles = mat->n_tiles - row / BN_TILE_ROWS, n_blocks = mat->n_blocks - col / BN_BLOCK_COLS;
@@ -104,14 +125,33 @@ static void write_t2(const bn_tmat *mat, const code_piece *piece, size_t row, si
         uint8_t *out = mat->weights + (row + r) / BN_TILE_ROWS * mat->stride + col / BN_BLOCK_COLS * BN_BLOCK_BYTES +
                        r % BN_TILE_ROWS * 4;
         for (size_t block = 0; block < n_blocks; block++) {
-            /* Fields 0 and 2 in four bytes of the word, 1 and 3 in the other four, in the order of memory. */
-            uint64_t both = eight(piece->at[r] + 16 * block) | eight(piece->at[r] + 16 * block + 8) << 4;
-            uint32_t half[2];
-            memcpy(half, &both, sizeof half);
-            half[0] |= half[1] << 2;
-            memcpy(out + block * BN_BLOCK_BYTES, half, 4);
+            uint32_t word = t2_word(piece->at[r] + 16 * block);
+            memcpy(out + block * BN_BLOCK_BYTES, &word, sizeof word);
         }
     }
+}
+
+/* Codes and scales; rows that pad the last slab have scales of 0. */
+static void write_g2(const bn_tmat *mat, const code_piece *piece, size_t row, size_t col, const uint8_t *scales)
+{
+    size_t n = mat->group_blocks, group_cols = n * BN_BLOCK_COLS, first = col / group_cols;
+    size_t n_rows = mat->n_units * BN_SLAB_ROWS - row, n_groups = mat->n_groups - first;
+    n_rows = n_rows < PIECE_ROWS ? n_rows : PIECE_ROWS;
+    n_groups = n_groups < PIECE_COLS / group_cols ? n_groups : PIECE_COLS / group_cols;
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t g = 0; g < n_groups; g++) {
+            size_t slab = (row + r) / BN_SLAB_ROWS, at = r % BN_SLAB_ROWS, group = first + g;
+            uint8_t *out = bn_tmat_group(mat, slab, group) + at / BN_TILE_ROWS * n * BN_BLOCK_BYTES + at % BN_TILE_ROWS * 4;
+            for (size_t block = 0; block < n; block++) {
+                uint32_t word = t2_word(piece->at[r] + g * group_cols + 16 * block);
+                memcpy(out + block * BN_BLOCK_BYTES, &word, sizeof word);
+            }
+            uint8_t *scale = bn_tmat_group_scales(mat, slab, group, at);
+            if (row + r < mat->rows)
+                memcpy(scale, scales + ((row + r) * mat->n_groups + group) * mat->group_scale_bytes, mat->group_scale_bytes);
+            else
+                memset(scale, 0, mat->group_scale_bytes);
+        }
 }
 
 static void write_r2(const bn_tmat *mat, const code_piece *piece, size_t row, size_t col)
@@ -194,20 +234,41 @@ static void pack_pieces(void *arg, int32_t thread)
         case BN_LAYOUT_R2: write_r2(mat, piece, row, col); break;
         case BN_LAYOUT_C2: write_c2(mat, piece, row, col); break;
         case BN_LAYOUT_L3: write_l3(mat, piece, row, col); break;
+        case BN_LAYOUT_G2: write_g2(mat, piece, row, col, job->scales); break;
         }
     }
 }
 
 /* ---- Life ---- */
 
-/* Bytes of the source, or 0 if the shape is out of range for the format. */
-static size_t source_bytes(bn_pack_format format, size_t rows, size_t cols)
+/* Finds where the rows of the source lie. Returns 0 if the format cannot hold the shape, or not in n_bytes: then no row of
+ * it may be read. */
+static int find_rows(file_rows *source, size_t rows, size_t cols, const bn_tiling *tiling, size_t n_bytes)
 {
-    if (rows == 0 || cols == 0 || cols > MAX_COLS || rows > SIZE_MAX / 8 / cols)
+    if (rows == 0 || cols == 0 || cols > MAX_COLS || rows > SIZE_MAX / 8 / cols || is_tiled(source->format) != !!tiling)
         return 0;
-    if (format == BN_PACK_TRITS)
-        return rows * cols;
-    return format == BN_PACK_I2_S && cols % I2_S_BLOCK == 0 ? rows * cols / 4 : 0;
+    if (tiling)
+        return bn_tiled_find(source->format, tiling, source->data, n_bytes, rows, cols, &source->tiled);
+    static const struct {
+        uint16_t cols, bytes;               /* of a block */
+        uint8_t row_scale;
+        uint8_t bare;                       /* there are files without row scales */
+        uint8_t rows;                       /* that are stored together */
+    } formats[] = {
+        [BN_PACK_TRITS] = {1, 1, 0, 0, 1},      [BN_PACK_I2_S] = {128, 32, 0, 0, 1}, [BN_PACK_I2_S_ARM] = {64, 16, 0, 0, 1},
+        [BN_PACK_TQ1_0] = {256, 54, 0, 0, 1},   [BN_PACK_TQ2_0] = {256, 66, 0, 0, 1},
+        [BN_PACK_IQ1_BN] = {64, 13, 2, 1, 1},   [BN_PACK_IQ2_BN] = {64, 16, 4, 1, 1},
+        [BN_PACK_IQ2_BN_R4] = {64, 16, 4, 0, 4}, [BN_PACK_Q2_0] = {64, 18, 0, 0, 1},
+    };
+    size_t format = (size_t)source->format;
+    if (format >= sizeof formats / sizeof formats[0] || cols % formats[format].cols || rows % formats[format].rows)
+        return 0;
+    size_t blocks = cols / formats[format].cols * formats[format].bytes;
+    source->row_scale = formats[format].row_scale;
+    if (formats[format].bare && n_bytes == rows * blocks)
+        source->row_scale = 0;
+    source->row_bytes = blocks + source->row_scale;     /* at most 5 cols: cols is at least 1 and the scale 4 */
+    return n_bytes == rows * source->row_bytes;
 }
 
 /* Fills in all but the weights. Returns 0 if the layout is unknown. */
@@ -233,6 +294,10 @@ static int measure(bn_tmat *mat)
         mat->n_units = bn_div_up(mat->rows, BN_SLAB_ROWS);
         mat->stride = mat->n_blocks / 3 * BN_LOOKUP_BYTES;
         break;
+    case BN_LAYOUT_G2:
+        mat->n_units = bn_div_up(mat->rows, BN_SLAB_ROWS);
+        mat->stride = mat->n_groups * bn_group_bytes(mat);
+        break;
     default: return 0;
     }
     if (mat->n_units > SIZE_MAX / 2 / mat->stride)
@@ -241,30 +306,84 @@ static int measure(bn_tmat *mat)
     return 1;
 }
 
-bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, const void *data, size_t n_bytes,
-                       size_t rows, size_t cols, float scale, bn_tmat **out)
+/* Notes what has a scale of its own: the tensor, rows, or groups of cols. Returns 0 if the scales fit neither, or not the
+ * layout. */
+static int measure_scales(bn_tmat *mat, size_t n_scale_rows, size_t n_scale_cols)
 {
-    bn_tmat shape = {.rows = rows, .cols = cols, .layout = layout, .scale = scale};
-    if (!ctx || !data || !out || source_bytes(format, rows, cols) == 0 || n_bytes != source_bytes(format, rows, cols) ||
-        !measure(&shape))
-        return BN_ERR_ARG;
-    *out = NULL;
-    if (!bn_pool_is_alive(ctx->pool))
-        return BN_ERR_THREAD;
+    if (n_scale_cols != 1) {
+        size_t group_cols = n_scale_cols ? mat->cols / n_scale_cols : 0;
+        if (n_scale_rows != mat->rows || (group_cols != 64 && group_cols != 128 && group_cols != 256) ||
+            group_cols * n_scale_cols != mat->cols)
+            return 0;
+        mat->n_groups = n_scale_cols;
+        mat->group_blocks = group_cols / BN_BLOCK_COLS;
+    }
+    return (n_scale_rows == 1 || n_scale_rows == mat->rows) && (mat->n_groups > 0) == (mat->layout == BN_LAYOUT_G2);
+}
+
+static int all_finite(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return 0;
+    return 1;
+}
+
+/* scales[n] as f16, or NULL if there is no memory or some are no numbers of f16. */
+static uint16_t *halves_of(const bn_kernels *k, const float *scales, size_t n)
+{
+    enum { AT_ONCE = 256 };
+    uint16_t *halves = malloc(n * sizeof *halves);
+    if (halves)
+        k->f16_from_f32(scales, n, halves);
+    for (size_t i = 0; halves && i < n; i += AT_ONCE) {
+        float back[AT_ONCE];
+        size_t some = n - i < AT_ONCE ? n - i : AT_ONCE;
+        k->dequant_f16(halves + i, some, back);
+        if (memcmp(back, scales + i, some * sizeof *back) != 0) {
+            free(halves);
+            halves = NULL;
+        }
+    }
+    return halves;
+}
+
+/* Allocates all that a matrix of this shape holds. */
+static bn_tmat *new_tmat(bn_ctx *ctx, const bn_tmat *shape, const float *scales, size_t n_scale_rows)
+{
     bn_tmat *mat = malloc(sizeof *mat);
-    code_piece *scratch = malloc((size_t)bn_ctx_n_threads(ctx) * sizeof *scratch);
-    shape.weights = mat && scratch ? bn_chunk_take(&ctx->chunk, shape.n_bytes, &shape.chunk) : NULL;
-    if (!shape.weights) {
-        free(mat);
-        free(scratch);
+    if (!mat)
+        return NULL;
+    *mat = *shape;
+    mat->scale = scales[0];
+    if (n_scale_rows > 1 && mat->n_groups == 0)
+        mat->row_scales = malloc(mat->rows * sizeof *mat->row_scales);
+    if (mat->row_scales)
+        memcpy(mat->row_scales, scales, mat->rows * sizeof *mat->row_scales);
+    mat->weights = bn_chunk_take(&ctx->chunk, mat->n_bytes, &mat->chunk);
+    if (mat->weights && (mat->row_scales || n_scale_rows == 1 || mat->n_groups))
+        return mat;
+    if (mat->weights)
+        bn_chunk_release(mat->chunk);
+    free(mat->row_scales);
+    free(mat);
+    return NULL;
+}
+
+/* Packs what the job says into a new matrix of this shape. */
+static bn_status pack(bn_ctx *ctx, pack_job *job, const bn_tmat *shape, const float *scales, size_t n_scale_rows,
+                      bn_tmat **out)
+{
+    job->scratch = malloc((size_t)bn_ctx_n_threads(ctx) * sizeof *job->scratch);
+    bn_tmat *mat = job->scratch ? new_tmat(ctx, shape, scales, n_scale_rows) : NULL;
+    if (!mat) {
+        free(job->scratch);
         return BN_ERR_NOMEM;
     }
-    *mat = shape;
-    pack_job job = {.mat = mat, .pool = ctx->pool, .format = format, .data = data, .scratch = scratch};
-    atomic_init(&job.bad, 0);
-    bn_pool_run(ctx->pool, pack_pieces, &job);
-    free(scratch);
-    if (atomic_load(&job.bad)) {
+    job->mat = mat;
+    bn_pool_run(ctx->pool, pack_pieces, job);
+    free(job->scratch);
+    if (atomic_load(&job->bad)) {
         bn_tmat_free(mat);
         return BN_ERR_CODE;
     }
@@ -272,22 +391,93 @@ bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, con
     return BN_OK;
 }
 
+bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, const void *data, size_t n_bytes,
+                       size_t rows, size_t cols, const bn_tiling *tiling, const float *scales, size_t n_scale_rows,
+                       size_t n_scale_cols, bn_tmat **out)
+{
+    bn_tmat shape = {.rows = rows, .cols = cols, .layout = layout, .group_scale_bytes = sizeof *scales};
+    file_rows source = {.format = format, .data = data};
+    if (!ctx || !data || !out || !find_rows(&source, rows, cols, tiling, n_bytes) || !scales ||
+        !measure_scales(&shape, n_scale_rows, n_scale_cols) || !measure(&shape))
+        return BN_ERR_ARG;
+    *out = NULL;
+    if (!all_finite(scales, n_scale_rows * n_scale_cols))
+        return BN_ERR_SCALE;
+    if (!bn_pool_is_alive(ctx->pool))
+        return BN_ERR_THREAD;
+    pack_job job = {.pool = ctx->pool, .source = source, .scales = (const uint8_t *)scales};
+    atomic_init(&job.bad, 0);
+    uint16_t *halves = shape.n_groups ? halves_of(&ctx->kernels, scales, rows * n_scale_cols) : NULL;
+    if (halves) {
+        job.scales = (const uint8_t *)halves;
+        shape.group_scale_bytes = sizeof *halves;
+        measure(&shape);
+    }
+    bn_status status = pack(ctx, &job, &shape, scales, n_scale_rows, out);
+    free(halves);
+    return status;
+}
+
+void bn_tmat_panel(const bn_tmat *mat, const bn_kernels *k, size_t tile, size_t first, size_t n_blocks, uint8_t *panel)
+{
+    enum { SLAB_TILES = BN_SLAB_ROWS / BN_TILE_ROWS };
+    switch (mat->layout) {
+    case BN_LAYOUT_T2: k->unpack_t2(mat->weights, mat->stride, tile, 1, first, n_blocks, panel); break;
+    case BN_LAYOUT_R2: k->unpack_r2(mat->weights, mat->stride, tile, 1, first, n_blocks, panel); break;
+    case BN_LAYOUT_C2: k->unpack_c2(mat->weights, mat->stride, tile, 1, first, n_blocks, panel); break;
+    case BN_LAYOUT_L3: k->unpack_l3(mat->weights, mat->stride, tile, 1, first, n_blocks, panel); break;
+    case BN_LAYOUT_G2:
+        k->unpack_t2(bn_tmat_group(mat, tile / SLAB_TILES, first / mat->group_blocks), n_blocks * BN_BLOCK_BYTES,
+                     tile % SLAB_TILES, 1, 0, n_blocks, panel);
+        break;
+    }
+}
+
+float bn_tmat_scale(const bn_tmat *mat, size_t row, size_t col)
+{
+    if (mat->n_groups == 0)
+        return mat->row_scales ? mat->row_scales[row] : mat->scale;
+    const uint8_t *at = bn_tmat_group_scales(mat, row / BN_SLAB_ROWS, col / BN_BLOCK_COLS / mat->group_blocks,
+                                             row % BN_SLAB_ROWS);
+    float scale;
+    if (mat->group_scale_bytes == sizeof scale)
+        memcpy(&scale, at, sizeof scale);
+    else
+        bn_dequant_f16__scalar(at, 1, &scale);
+    return scale;
+}
+
+int bn_tmat_scales_are_f16(const bn_tmat *mat)
+{
+    if (mat->n_groups)
+        return mat->group_scale_bytes == sizeof(uint16_t);
+    for (size_t row = 0; row < (mat->row_scales ? mat->rows : 1); row++) {
+        float scale = bn_tmat_scale(mat, row, 0), back;
+        uint16_t half;
+        bn_f16_from_f32__scalar(&scale, 1, &half);
+        bn_dequant_f16__scalar(&half, 1, &back);
+        if (memcmp(&scale, &back, sizeof scale) != 0)
+            return 0;
+    }
+    return 1;
+}
+
 bn_status bn_tmat_unpack(const bn_tmat *mat, int8_t *trits)
 {
     enum { BLOCKS = 48 };       /* a multiple of what every layout wants */
-    static __typeof__(bn_unpack_t2__scalar) *const unpack[] = {
-        [BN_LAYOUT_T2] = bn_unpack_t2__scalar, [BN_LAYOUT_R2] = bn_unpack_r2__scalar,
-        [BN_LAYOUT_C2] = bn_unpack_c2__scalar, [BN_LAYOUT_L3] = bn_unpack_l3__scalar};
     uint8_t panel[BLOCKS * 256];
     if (!mat || !trits)
         return BN_ERR_ARG;
+    size_t most = mat->layout == BN_LAYOUT_G2 ? mat->group_blocks : BLOCKS;
+    bn_kernels scalar;
+    bn_kernels_fill(BN_ISA_scalar, &scalar);
     for (size_t tile = 0; tile < mat->n_tiles; tile++)
-        for (size_t first = 0; first < mat->n_blocks; first += BLOCKS) {
+        for (size_t first = 0; first < mat->n_blocks; first += most) {
             size_t row = tile * BN_TILE_ROWS, col = first * BN_BLOCK_COLS;
             size_t n_rows = mat->rows - row < BN_TILE_ROWS ? mat->rows - row : BN_TILE_ROWS;
-            size_t n_blocks = mat->n_blocks - first < BLOCKS ? mat->n_blocks - first : BLOCKS;
+            size_t n_blocks = mat->n_blocks - first < most ? mat->n_blocks - first : most;
             size_t n_cols = mat->cols - col < n_blocks * BN_BLOCK_COLS ? mat->cols - col : n_blocks * BN_BLOCK_COLS;
-            unpack[mat->layout](mat->weights, mat->stride, tile, 1, first, n_blocks, panel);
+            bn_tmat_panel(mat, &scalar, tile, first, n_blocks, panel);
             for (size_t r = 0; r < n_rows; r++)
                 for (size_t c = 0; c < n_cols; c++)
                     trits[(row + r) * mat->cols + col + c] = (int8_t)(panel[(c / 4 * 16 + r) * 4 + c % 4] - 1);
@@ -300,6 +490,7 @@ void bn_tmat_free(bn_tmat *mat)
     if (!mat)
         return;
     bn_chunk_release(mat->chunk);
+    free(mat->row_scales);
     free(mat);
 }
 

@@ -11,11 +11,39 @@ struct bn_tmat {
     bn_layout layout;
     size_t n_tiles, n_blocks;       /* of 16 rows and 16 cols, the last ones padded; whole groups of l3 */
     size_t n_units, stride;         /* tiles, rows, cols or slabs, and the bytes of each */
-    float scale;
+    size_t n_groups, group_blocks;  /* groups of cols with scales of their own, and blocks of each; 0 but in g2 */
+    size_t group_scale_bytes;       /* of a scale of g2: 2 or 4 */
+    float scale;                    /* of all weights, unless rows or groups have theirs */
+    float *row_scales;              /* [rows], or NULL */
     uint8_t *weights;               /* n_units * stride bytes */
     size_t n_bytes;
     bn_chunk *chunk;                /* holds the weights */
 };
+
+/* From one group of a slab of g2 to the next. */
+static inline size_t bn_group_bytes(const bn_tmat *mat)
+{
+    return BN_SLAB_ROWS / BN_TILE_ROWS * mat->group_blocks * BN_BLOCK_BYTES + BN_SLAB_ROWS * mat->group_scale_bytes;
+}
+
+/* A group of a slab of g2: its tiles. */
+static inline uint8_t *bn_tmat_group(const bn_tmat *mat, size_t slab, size_t group)
+{
+    return mat->weights + slab * mat->stride + group * bn_group_bytes(mat);
+}
+
+/* Its scale of row `row` of the slab, and those of the rows behind it. */
+static inline uint8_t *bn_tmat_group_scales(const bn_tmat *mat, size_t slab, size_t group, size_t row)
+{
+    return bn_tmat_group(mat, slab, group + 1) - (BN_SLAB_ROWS - row) * mat->group_scale_bytes;
+}
+
+/* Panel of blocks first..first+n_blocks-1 of a tile; those of g2 must be one group. */
+void bn_tmat_panel(const bn_tmat *mat, const bn_kernels *k, size_t tile, size_t first, size_t n_blocks, uint8_t *panel);
+/* The scale of one weight. */
+float bn_tmat_scale(const bn_tmat *mat, size_t row, size_t col);
+/* 1 if every scale is a number of f16. */
+int bn_tmat_scales_are_f16(const bn_tmat *mat);
 
 static inline size_t bn_div_up(size_t a, size_t b)
 {

@@ -68,6 +68,14 @@ static void check_contexts(void)
 
 /* ---- Ternary matrices ---- */
 
+/* bn_tmat_pack with one scale for all. */
+static bn_status pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, const void *data, size_t n_bytes,
+                      size_t rows, size_t cols, bn_tmat **out)
+{
+    static const float one = 1.0f;
+    return bn_tmat_pack(ctx, format, layout, data, n_bytes, rows, cols, NULL, &one, 1, 1, out);
+}
+
 static int8_t *random_trits(size_t n)
 {
     int8_t *trits = malloc(n + 1);
@@ -85,6 +93,28 @@ static uint8_t *encode_i2_s(const int8_t *trits, size_t n)
     return codes;
 }
 
+/* A head made of trits with a scale of 1 holds them, in the type that suits the width. */
+static void check_head_of_trits(bn_ctx *ctx, const bn_tmat *mat, const int8_t *trits)
+{
+    size_t cols = bn_tmat_cols(mat), n = bn_tmat_rows(mat) * cols;
+    bn_dmat *head = NULL;
+    if (!check(bn_dmat_from_tmat(ctx, mat, &head) == BN_OK, "a head of trits"))
+        return;
+    bn_type type = bn_dmat_type(head);
+    check(type == (cols % 32 ? BN_TYPE_F16 : BN_TYPE_Q4_0), "has the smallest type");
+    float *values = malloc((n + 1) * sizeof *values);
+    uint8_t *rows = malloc(n / cols * bn_type_row_bytes(type, cols));
+    check(bn_dmat_unpack(head, rows) == BN_OK, "unpacks");
+    int same = 1;
+    (type == BN_TYPE_F16 ? bn_dequant_f16__scalar : bn_dequant_q4_0__scalar)(rows, n, values);
+    for (size_t i = 0; i < n; i++)
+        same &= values[i] == (float)trits[i];
+    check(same, "holds the trits");
+    free(rows);
+    free(values);
+    bn_dmat_free(head);
+}
+
 static void check_round_trip(bn_ctx *ctx, bn_layout layout, size_t rows, size_t cols)
 {
     size_t n = rows * cols;
@@ -93,10 +123,11 @@ static void check_round_trip(bn_ctx *ctx, bn_layout layout, size_t rows, size_t 
     int8_t *trits = random_trits(n), *back = malloc(n + 1);
     bn_tmat *mat = NULL;
     back[n] = 99;
-    if (check(bn_tmat_pack(ctx, BN_PACK_TRITS, layout, trits, n, rows, cols, 0.5f, &mat) == BN_OK, "pack trits")) {
+    if (check(pack(ctx, BN_PACK_TRITS, layout, trits, n, rows, cols, &mat) == BN_OK, "pack trits")) {
         check(bn_tmat_unpack(mat, back) == BN_OK && memcmp(back, trits, n) == 0, "unpacks to the same");
         check(back[n] == 99, "unpacks no further");
         check(bn_tmat_rows(mat) == rows && bn_tmat_cols(mat) == cols, "tells its shape");
+        check_head_of_trits(ctx, mat, trits);
         size_t least = layout == BN_LAYOUT_L3 ? n * 5 / 24 : n / 4;     /* 5/3 or 2 bits a weight, and padding */
         check(bn_tmat_bytes(mat) >= least, "tells its size");
         if (rows % BN_SLAB_ROWS == 0 && cols % BN_LOOKUP_COLS == 0 && layout == BN_LAYOUT_L3)
@@ -108,12 +139,12 @@ static void check_round_trip(bn_ctx *ctx, bn_layout layout, size_t rows, size_t 
         uint8_t *codes = encode_i2_s(trits, n), *moved = malloc(n / 4 + 3);
         memcpy(moved + 3, codes, n / 4);        /* a file's codes may lie anywhere */
         memset(back, 0, n);
-        if (check(bn_tmat_pack(ctx, BN_PACK_I2_S, layout, moved + 3, n / 4, rows, cols, 0.5f, &mat) == BN_OK, "pack I2_S"))
+        if (check(pack(ctx, BN_PACK_I2_S, layout, moved + 3, n / 4, rows, cols, &mat) == BN_OK, "pack I2_S"))
             check(bn_tmat_unpack(mat, back) == BN_OK && memcmp(back, trits, n) == 0, "I2_S unpacks to the same");
         bn_tmat_free(mat);
         size_t at = check_below(n / 4);
         codes[at] |= (uint8_t)(3 << check_below(4) * 2);
-        check(bn_tmat_pack(ctx, BN_PACK_I2_S, layout, codes, n / 4, rows, cols, 1.0f, &mat) == BN_ERR_CODE && !mat,
+        check(pack(ctx, BN_PACK_I2_S, layout, codes, n / 4, rows, cols, &mat) == BN_ERR_CODE && !mat,
               "code 3 is refused");
         free(moved);
         free(codes);
@@ -123,7 +154,7 @@ static void check_round_trip(bn_ctx *ctx, bn_layout layout, size_t rows, size_t 
         size_t at = check_below(n);
         int8_t kept = trits[at];
         trits[at] = wrong[i];
-        check(bn_tmat_pack(ctx, BN_PACK_TRITS, layout, trits, n, rows, cols, 1.0f, &mat) == BN_ERR_CODE && !mat,
+        check(pack(ctx, BN_PACK_TRITS, layout, trits, n, rows, cols, &mat) == BN_ERR_CODE && !mat,
               "a weight that is no trit is refused");
         trits[at] = kept;
     }
@@ -131,30 +162,30 @@ static void check_round_trip(bn_ctx *ctx, bn_layout layout, size_t rows, size_t 
     free(trits);
 }
 
-/* A pack into the first layout. */
-#define PACK(ctx, format, ...) bn_tmat_pack(ctx, format, BN_LAYOUT_T2, __VA_ARGS__)
+/* The same into the first layout. */
+#define PACK(ctx, format, ...) pack(ctx, format, BN_LAYOUT_T2, __VA_ARGS__)
 
 static void check_matrix_arguments(bn_ctx *ctx)
 {
     static int8_t trits[1024];
     bn_tmat *mat;
     check_case("matrix arguments");
-    check(PACK(NULL, BN_PACK_TRITS, trits, 1024, 4, 256, 1, &mat) == BN_ERR_ARG, "no context");
-    check(PACK(ctx, BN_PACK_TRITS, NULL, 1024, 4, 256, 1, &mat) == BN_ERR_ARG, "no data");
-    check(PACK(ctx, BN_PACK_TRITS, trits, 1024, 4, 256, 1, NULL) == BN_ERR_ARG, "no result");
-    check(PACK(ctx, BN_PACK_TRITS, trits, 1023, 4, 256, 1, &mat) == BN_ERR_ARG, "too few bytes");
-    check(PACK(ctx, BN_PACK_TRITS, trits, 1025, 4, 256, 1, &mat) == BN_ERR_ARG, "too many bytes");
-    check(PACK(ctx, BN_PACK_TRITS, trits, 0, 0, 256, 1, &mat) == BN_ERR_ARG, "no rows");
-    check(PACK(ctx, BN_PACK_TRITS, trits, 0, 4, 0, 1, &mat) == BN_ERR_ARG, "no cols");
-    check(PACK(ctx, BN_PACK_I2_S, trits, 256, 4, 256, 1, &mat) == BN_OK, "I2_S takes a quarter of the bytes");
+    check(PACK(NULL, BN_PACK_TRITS, trits, 1024, 4, 256, &mat) == BN_ERR_ARG, "no context");
+    check(PACK(ctx, BN_PACK_TRITS, NULL, 1024, 4, 256, &mat) == BN_ERR_ARG, "no data");
+    check(PACK(ctx, BN_PACK_TRITS, trits, 1024, 4, 256, NULL) == BN_ERR_ARG, "no result");
+    check(PACK(ctx, BN_PACK_TRITS, trits, 1023, 4, 256, &mat) == BN_ERR_ARG, "too few bytes");
+    check(PACK(ctx, BN_PACK_TRITS, trits, 1025, 4, 256, &mat) == BN_ERR_ARG, "too many bytes");
+    check(PACK(ctx, BN_PACK_TRITS, trits, 0, 0, 256, &mat) == BN_ERR_ARG, "no rows");
+    check(PACK(ctx, BN_PACK_TRITS, trits, 0, 4, 0, &mat) == BN_ERR_ARG, "no cols");
+    check(PACK(ctx, BN_PACK_I2_S, trits, 256, 4, 256, &mat) == BN_OK, "I2_S takes a quarter of the bytes");
     bn_tmat_free(mat);
-    check(PACK(ctx, BN_PACK_I2_S, trits, 1024, 4, 256, 1, &mat) == BN_ERR_ARG, "I2_S with bytes for trits");
-    check(PACK(ctx, BN_PACK_I2_S, trits, 48, 3, 64, 1, &mat) == BN_ERR_ARG, "I2_S with half a block");
-    check(PACK(ctx, (bn_pack_format)7, trits, 1024, 4, 256, 1, &mat) == BN_ERR_ARG, "an unknown format");
-    check(bn_tmat_pack(ctx, BN_PACK_TRITS, (bn_layout)9, trits, 1024, 4, 256, 1, &mat) == BN_ERR_ARG, "an unknown layout");
+    check(PACK(ctx, BN_PACK_I2_S, trits, 1024, 4, 256, &mat) == BN_ERR_ARG, "I2_S with bytes for trits");
+    check(PACK(ctx, BN_PACK_I2_S, trits, 48, 3, 64, &mat) == BN_ERR_ARG, "I2_S with half a block");
+    check(PACK(ctx, (bn_pack_format)11, trits, 1024, 4, 256, &mat) == BN_ERR_ARG, "an unknown format");
+    check(pack(ctx, BN_PACK_TRITS, (bn_layout)9, trits, 1024, 4, 256, &mat) == BN_ERR_ARG, "an unknown layout");
     size_t huge = (size_t)1 << 62;
-    check(PACK(ctx, BN_PACK_TRITS, trits, 0, huge, 4, 1, &mat) == BN_ERR_ARG, "rows * cols wraps to 0");
-    check(PACK(ctx, BN_PACK_TRITS, trits, huge, huge / 4, 4, 1, &mat) != BN_OK, "more than fits");
+    check(PACK(ctx, BN_PACK_TRITS, trits, 0, huge, 4, &mat) == BN_ERR_ARG, "rows * cols wraps to 0");
+    check(PACK(ctx, BN_PACK_TRITS, trits, huge, huge / 4, 4, &mat) != BN_OK, "more than fits");
     check(bn_tmat_unpack(NULL, trits) == BN_ERR_ARG, "unpack nothing");
 }
 
@@ -184,6 +215,8 @@ static void check_head_arguments(bn_ctx *ctx)
         check(bn_dmat_bytes(mat) == 32 * 64, "floats as they are, in whole tiles");
     bn_dmat_free(mat);
     bn_dmat_free(NULL);
+    check(bn_dmat_unpack(NULL, data) == BN_ERR_ARG, "unpack no head");
+    check(bn_dmat_from_tmat(ctx, NULL, &mat) == BN_ERR_ARG, "a head of no trits");
 }
 
 static void check_count(void)
@@ -206,7 +239,7 @@ static void check_matrices(void)
 {
     static const size_t shapes[][2] = {{1, 1},   {1, 3},    {2, 15},   {15, 16}, {16, 17},  {17, 31},
                                        {33, 127}, {1, 128}, {3, 128},  {16, 64}, {16, 128}, {31, 256},
-                                       {48, 640}, {65, 384}, {7, 1000}, {5, 6912}, {127, 1}, {640, 128}, {192, 384}};
+                                       {48, 640}, {65, 384}, {7, 1000}, {5, 6912}, {127, 1}, {640, 128}, {192, 384}, {300, 896}};
     static const int32_t threads[] = {1, 3, 9};
     for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
         bn_ctx *ctx = NULL;
@@ -285,6 +318,8 @@ int main(int argc, char **argv)
     check_begin("check_library", seed);
     check_contexts();
     check_matrices();
+    check_file_codes(quick);
+    check_file_codes_tl(quick);
     check_caches();
     check_row_bytes();
     check_matmuls(quick);

@@ -170,8 +170,9 @@ int model_open(model *m, const family *f, const layouts *layouts, const char *is
     int ok = bn_ctx_create(isa, n_threads, &m->ctx) == BN_OK;
     for (size_t i = 0; ok && i < MATS; i++) {
         const size_t *shape = SHAPES[i % 7];
+        const float scale = 0.01f * (float)(i + 1);
         ok = bn_tmat_pack(m->ctx, BN_PACK_TRITS, layouts->of[i % 7], weights.trits[i], shape[0] * shape[1], shape[0],
-                          shape[1], 0.01f * (float)(i + 1), &m->mats[i]) == BN_OK;
+                          shape[1], NULL, &scale, 1, 1, &m->mats[i]) == BN_OK;
     }
     size_t head_bytes = VOCAB * bn_type_row_bytes(f->dense, HIDDEN);
     if (!ok || bn_dmat_pack(m->ctx, f->dense, weights.dense, head_bytes, VOCAB, HIDDEN, &m->head) != BN_OK)

@@ -74,7 +74,7 @@ def test_plain_llama_needs_ternarize(bitnet: Callable, plain: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (("--outtype", "tl2"), 2, "i2_s"),
+        (("--outtype", "tl9"), 2, "`i2_s`, `tl1`"),
         (("--embed-type", "q3_k"), 2, "q8_0"),
         (("--embed-type", "q6_k"), 1, "--embed-type f16"),
         (("-o", "nowhere/out.gguf"), 1, "mkdir -p nowhere"),
@@ -98,14 +98,15 @@ def test_refused(
 
 
 @pytest.mark.parametrize("src", ["missing", "loop", "file"])
-def test_source_that_is_no_directory(
+def test_source_that_is_no_model(
     bitnet: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, src: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "file").write_text("x")
     ran = bitnet("convert", src)
-    assert ran.code == 1 and "not a directory" in ran.err and "Traceback" not in ran.err
+    words = "not a GGUF file" if src == "file" else f"{src} does not exist"
+    assert ran.code == 1 and words in ran.err and "hint: " in ran.err and "Traceback" not in ran.err
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_damage_is_a_problem(model: Path, capsys: pytest.CaptureFixture[str]) ->
     model.write_bytes(model.read_bytes().replace(b"\x55" * 32, b"\x55" * 31 + b"\xff"))
     assert main(["inspect", str(model)]) == 1
     shown, talk = capsys.readouterr()
-    assert shown.endswith("\nproblem: `blk.0.attn_q.weight` holds 4 times the code 3: it is damaged\n")
+    assert shown.endswith("\nproblem: `blk.0.attn_q.weight` is damaged: it holds 4 times the code 3\n")
     assert talk.startswith(f"error: {model}: the file is damaged in 1 place\n") and "hint: " in talk
     assert main(["inspect", str(model), "--json"]) == 1
     assert len(json.loads(capsys.readouterr().out)["problems"]) == 1

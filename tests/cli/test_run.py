@@ -143,6 +143,7 @@ ERRORS = {
     "prompt twice": (("a", "-f", "b"), 2, "not both", "leave one"),
     "no such prompt file": (("-f", "nowhere.txt"), 1, "nowhere.txt", "hint"),
     "unknown isa": (("a", "--isa", "sse9"), 2, "`sse9`", "`scalar`"),
+    "unknown layout": (("a", "--i2s-layout", "mips"), 2, "`mips`", "`arm64`"),
     "unknown kernel": (("a", "--kernel", "fast"), 2, "`fast`", "`lut`"),
     "zero threads": (("a", "-t", "0"), 2, "threads", "`-t`"),
     "too many threads": (("a", "-t", "1000"), 2, "threads", "`-t`"),

@@ -329,7 +329,7 @@ def test_values_of_another_kind_never_escape_as_another_exception(directory: Pat
             path.write_text(json.dumps(content))
             try:
                 with Checkpoint(directory) as checkpoint:
-                    plan = plan_conversion(checkpoint, "f16", ternarize=False)
+                    plan = plan_conversion(checkpoint, ternarize=False)
                     tokenizer = read_tokenizer(checkpoint, plan.config.vocab_size)
                     GGUFWriter(out, file_metadata(checkpoint, plan.config, tokenizer), []).abort()
             except BitnetError:

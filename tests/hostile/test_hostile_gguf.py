@@ -198,14 +198,14 @@ CASES: dict[str, tuple[bytes, str]] = {
     "product of 2^64 + 128": (gguf(tensors=[tensor(dims=((1 << 57) + 1, 128), kind=0)]), "passes the end"),
     "product of 2^256": (gguf(tensors=[tensor(dims=(HUGE, HUGE, HUGE, HUGE), kind=1)]), "passes the end"),
     "product of 2^256 of unknown type": (
-        gguf(tensors=[tensor(dims=(HUGE,) * 4, kind=38)]),
+        gguf(tensors=[tensor(dims=(HUGE,) * 4, kind=40)]),
         "fit into 64 bytes",
     ),
     "one value too many": (gguf(tensors=[tensor(dims=(17,), kind=0)]), "passes the end"),
     "offset 2^63": (gguf(tensors=[tensor(offset=HUGE)]), "passes the end"),
     "offset 2^64-32": (gguf(tensors=[tensor(offset=2 * HUGE - 32)]), "passes the end"),
     "offset at the end": (gguf(tensors=[tensor(offset=64)]), "passes the end"),
-    "offset at the end of unknown type": (gguf(tensors=[tensor(offset=64, kind=38)]), "fit into 0 bytes"),
+    "offset at the end of unknown type": (gguf(tensors=[tensor(offset=64, kind=40)]), "fit into 0 bytes"),
     "offset not aligned": (
         gguf(tensors=[tensor(offset=16)], data=bytes(96)),
         "not a multiple of the alignment",
@@ -217,7 +217,7 @@ CASES: dict[str, tuple[bytes, str]] = {
         "`a`.*overlaps",
     ),
     "same offset of unknown types": (
-        gguf(tensors=[tensor("a", kind=38), tensor("b", kind=38)]),
+        gguf(tensors=[tensor("a", kind=40), tensor("b", kind=40)]),
         "fit into 0 bytes",
     ),
     "data missing": (gguf(data=b""), "passes the end"),
@@ -231,8 +231,8 @@ CASES: dict[str, tuple[bytes, str]] = {
     "Q8_0 rows of 33": (gguf(tensors=[tensor(dims=(33, 1), kind=8)]), "multiple of 32"),
     "Q6_K rows of 128": (gguf(tensors=[tensor(dims=(128, 1), kind=14)]), "multiple of 256"),
     # contents
-    "code 3": (patched(7, b"\x57"), "`t`: row 0 holds the code 3"),
-    "code 3 in the top field": (patched(31, b"\xd5"), "`t`: row 0 holds the code 3"),
+    "code 3": (patched(7, b"\x57"), "`t`: row 0, column 103 holds the code 3"),
+    "code 3 in the top field": (patched(31, b"\xd5"), "`t`: row 0, column 31 holds the code 3"),
     "scale NaN": (patched(32, np.float32(np.nan).tobytes()), "scale must be a finite number"),
     "scale infinity": (patched(32, np.float32(np.inf).tobytes()), "scale must be a finite number"),
 }

@@ -74,9 +74,11 @@ CASES = {
     "no sub-norm": (drop("blk.1.ffn_sub_norm.weight"), FormatError, "ffn_sub_norm"),
     "an extra tensor": (replace("blk.0.attn_q.bias", (128,), TYPE_F32, bytes(512)), UnsupportedError, "attn_q.bias"),
     "transposed matrix": (replace("blk.0.ffn_up.weight", (256, 128), TYPE_I2_S, bytes(8192 + 32)), FormatError, "shape"),
-    "float matrix": (replace(Q, (128, 128), TYPE_F16, bytes(32768)), UnsupportedError, "F16"),
-    "ternary embedding": (
-        replace("token_embd.weight", (128, 258), TYPE_I2_S, bytes(128 * 258 // 4 + 32)), UnsupportedError, "I2_S"),
+    "float matrix": (replace(Q, (128, 128), TYPE_F16, bytes(range(64)) * 512), UnsupportedError, "ordinary floats"),
+    "ternary embedding with code 3": (
+        replace("token_embd.weight", (128, 258), TYPE_I2_S, b"\xff" * (128 * 258 // 4) + bytes(32)), FormatError, "code 3"),
+    "ternary embedding with scale NaN": (
+        replace("token_embd.weight", (128, 258), TYPE_I2_S, bytes(128 * 258 // 4) + b"\xff" * 32), FormatError, "scale"),
     "code 3": (patch(Q, 77, b"\xff"), FormatError, "code 3"),
     "scale NaN": (patch(Q, -32, struct.pack("<f", float("nan"))), FormatError, "scale"),
     "scale infinite": (patch(Q, -32, struct.pack("<f", float("-inf"))), FormatError, "scale"),

@@ -8,6 +8,7 @@ import pytest
 from bitnet_cli import native
 from bitnet_cli.errors import NativeError, UsageError
 
+I2_S = native.lib.BN_PACK_I2_S
 SUPPORTED = [isa.name for isa in native.isas() if isa.supported]
 
 
@@ -74,7 +75,7 @@ def test_i2_s_codes_become_the_same_matrix() -> None:
     codes = np.zeros((33, 384 // 4), np.uint8)
     for k in range(384):
         codes[:, k // 128 * 32 + k % 32] |= (trits[:, k] + 1).astype(np.uint8) << (6 - 2 * (k % 128 // 32))
-    mat = native.TernaryMatrix.from_i2_s(native.Context(), codes.reshape(-1), 33, 384, 1.0)
+    mat = native.TernaryMatrix.pack(native.Context(), I2_S, codes.reshape(-1), 33, 384, 1.0)
     np.testing.assert_array_equal(mat.unpack(), trits)
     counts = native.count_codes(codes.reshape(-1))
     assert counts.tolist() == [int((trits == v).sum()) for v in (-1, 0, 1)] + [0]
@@ -85,7 +86,7 @@ def test_code_3_is_refused(at: int) -> None:
     codes = np.full(33 * 32, 0x55, np.uint8)
     codes[at] |= 0x0C
     with pytest.raises(native.NotTernaryError):
-        native.TernaryMatrix.from_i2_s(native.Context(n_threads=2), codes, 33, 128, 1.0)
+        native.TernaryMatrix.pack(native.Context(n_threads=2), I2_S, codes, 33, 128, 1.0)
 
 
 @pytest.mark.parametrize("value", [2, -2, 127, -128])
@@ -99,7 +100,7 @@ def test_a_trit_out_of_range_is_refused(value: int) -> None:
 @pytest.mark.parametrize(("n_bytes", "rows", "cols"), [(32, 2, 128), (31, 1, 128), (25, 1, 100), (0, 0, 128)])
 def test_i2_s_of_the_wrong_size_is_refused(n_bytes: int, rows: int, cols: int) -> None:
     with pytest.raises(NativeError, match="out of range"):
-        native.TernaryMatrix.from_i2_s(native.Context(), np.full(n_bytes, 0x55, np.uint8), rows, cols, 1.0)
+        native.TernaryMatrix.pack(native.Context(), I2_S, np.full(n_bytes, 0x55, np.uint8), rows, cols, 1.0)
 
 
 def test_arrays_of_the_wrong_kind_do_not_reach_c() -> None:

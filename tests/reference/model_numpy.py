@@ -110,8 +110,11 @@ class PlanPlayer:
         return self.logits
 
     def _embed(self, op: Op) -> None:
-        width = self.buffers[op["out"][0]].shape[1]
-        w = codec(op["dense_type"]).decode(op["dense"], (op["dense_rows"], width))
+        width, mat = self.buffers[op["out"][0]].shape[1], op.get("head")
+        if mat is not None:
+            w = codec(mat.type).decode(mat.unpack(), (mat.rows, width))
+        else:
+            w = codec(op["dense_type"]).decode(op["dense"], (op["dense_rows"], width))
         self.buffers[op["out"][0]] = w[self.tokens] * F32(op.get("scale") or 1)
 
     def _norm(self, op: Op) -> None:
@@ -130,7 +133,7 @@ class PlanPlayer:
     def _matmul(self, op: Op) -> None:
         x = self.buffers[op["in"]]
         for mat, out in zip(op["mats"], op["out"], strict=True):
-            y = bit_linear(x, mat.unpack(), mat.scale)
+            y = bit_linear(x, mat.unpack(), mat.scales)
             self.buffers[out] = self.buffers[out] + y if op.get("add") else y
 
     def _rope(self, op: Op) -> None:
@@ -172,7 +175,7 @@ class PlanPlayer:
 
     def _gated_matmul(self, op: Op) -> None:
         (mat,), gate = op["mats"], self.buffers[op["in2"]]
-        y = bit_linear(self.buffers[op["in"]], mat.unpack(), mat.scale)
+        y = bit_linear(self.buffers[op["in"]], mat.unpack(), mat.scales)
         if op["act"] == lib.BN_ACT_RELU2:
             self.buffers[op["out"][0]] = np.where(gate > 0, (gate * gate) * y, F32(0))
         else:
@@ -183,10 +186,10 @@ class PlanPlayer:
             h = self.buffers[op["in"]][-self.n_logits :]
             mat = op["head"]
             if mat.type in QUANTISED_HEADS:
-                values, scales = QUANTISED_HEADS[mat.type](mat.data, mat.rows)
+                values, scales = QUANTISED_HEADS[mat.type](mat.unpack(), mat.rows)
                 self.logits = np.stack([head_of_integers(values, scales, row) for row in h])
             else:
-                w = codec(mat.type).decode(mat.data, (mat.rows, mat.cols))
+                w = codec(mat.type).decode(mat.unpack(), (mat.rows, mat.cols))
                 self.logits = np.stack([lane_sum(w * row) for row in h])
 
 
@@ -208,10 +211,22 @@ def quantise(x: np.ndarray) -> Quantised:
     return Quantised(q, s)
 
 
-def bit_linear(x: Quantised, trits: np.ndarray, scale: float) -> np.ndarray:
-    """((trits @ q) / s) * scale, the product exact: float32 [n_tokens, rows]."""
-    exact = x.q.astype(np.int32) @ trits.T.astype(np.int32)
-    return (exact.astype(F32) / x.s[:, None]) * F32(scale)
+def bit_linear(x: Quantised, trits: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """The product with a ternary matrix, its integers exact: float32 [n_tokens, rows].
+
+    ((trits @ q) / s) * scale; with a scale per group of columns (Σ (trits @ q) * scale, group after group from +0 on) / s.
+
+    Args:
+        trits: int8 [rows, cols].
+        scales: float32 [1, 1], [rows, 1] or [rows, groups].
+    """
+    n_groups = scales.shape[1]
+    q = x.q.astype(np.int32).reshape(len(x.q), n_groups, -1)
+    t = trits.astype(np.int32).reshape(len(trits), n_groups, -1)
+    exact = np.einsum("ngc,rgc->gnr", q, t).astype(F32)
+    if n_groups == 1:
+        return (exact[0] / x.s[:, None]) * scales[:, 0]
+    return in_order(exact * scales.T[:, None, :]) / x.s[:, None]
 
 
 def rope(x: np.ndarray, cos: np.ndarray, sin: np.ndarray, *, neox: bool) -> np.ndarray:

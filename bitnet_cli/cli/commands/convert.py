@@ -1,16 +1,16 @@
-"""`bitnet convert`: a checkpoint directory becomes one GGUF file."""
+"""`bitnet convert`: a checkpoint directory or a GGUF file becomes one GGUF file."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitnet_cli.cli.options import JsonOpt
+from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt
 from bitnet_cli.cli.output import Progress, out
-from bitnet_cli.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from bitnet_cli.convert.report import ConvertReport, KindReport
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 def convert(
     src: Annotated[
-        Path, typer.Argument(help="Directory with config.json, *.safetensors and the tokenizer's files.")
+        Path,
+        typer.Argument(
+            help="Directory with config.json, *.safetensors and the tokenizer's files; or a GGUF file.",
+            show_default=False,
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -26,50 +30,62 @@ def convert(
             "-o",
             "--output",
             metavar="FILE",
-            help="File to write. Default: the model's name and `-i2_s.gguf`, in the current directory.",
+            help="File to write. Default: the model's name and type, such as `MODEL-i2_s.gguf`, in the current "
+            "directory.",
             show_default=False,
         ),
     ] = None,
     outtype: Annotated[
-        str, typer.Option("--outtype", metavar="TYPE", help="How ternary weights are stored: i2_s.")
+        str,
+        typer.Option(
+            "--outtype",
+            metavar="TYPE",
+            help="How ternary weights are stored: i2_s, tl1, tl2, tq1_0, tq2_0, q2_0, iq2_bn or f16.",
+        ),
     ] = "i2_s",
     embed_type: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--embed-type",
             metavar="TYPE",
-            help="How embedding and output matrix are stored: f16, q8_0 or q6_k.",
+            help="How embedding and output matrix are stored: f16, q8_0, q6_k, q4_0, or keep. Default: f16 from a "
+            "checkpoint, keep from a GGUF file.",
+            show_default=False,
         ),
-    ] = "f16",
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Read the file again and compare every weight with the checkpoint."),
+        typer.Option("--verify", help="Read the file again and compare every weight with the source."),
     ] = False,
     ternarize: Annotated[
         bool,
         typer.Option("--ternarize", help="Round float weights although config.json does not say BitNet."),
     ] = False,
+    i2s_layout: I2sLayoutOpt = None,
+    tiling: TilingOpt = None,
     json: JsonOpt = False,
 ) -> None:
-    """Convert a Hugging Face checkpoint to GGUF.
+    """Convert a Hugging Face checkpoint, or another GGUF file, to GGUF.
 
-    Takes packed BitNet checkpoints, float master weights and weights that are ternary already, of the classes
-    BitNetForCausalLM and LlamaForCausalLM. Memory stays within a few hundred megabytes.
+    Checkpoints may be packed, float master weights or ternary already, of the classes BitNetForCausalLM and
+    LlamaForCausalLM. From a GGUF file of any ternary type the weights -1, 0, +1 and their scales are carried over
+    exactly, unless the new type holds scales in f16, which is said; everything else in the file stays as it is. One
+    matrix is in memory at a time.
 
     Examples:
 
       bitnet convert bitnet-b1.58-2B-4T
 
       bitnet convert bitnet-b1.58-2B-4T -o 2b.gguf --embed-type q6_k --verify
+
+      bitnet convert 2b.gguf -o 2b-tq2_0.gguf --outtype tq2_0 --verify
     """
     from bitnet_cli.convert import pipeline
+    from bitnet_cli.formats.codecs import ternary_codec_for
+    from bitnet_cli.formats.codecs.tiling import GivenTilings
 
-    if outtype != "i2_s":
-        raise UsageError(
-            f"`--outtype {printable(outtype)}` is not supported", hint="the only type so far is `i2_s`"
-        )
-    target = output or pipeline.default_output(src)
+    target = output or pipeline.default_output(src, outtype)
     with ExitStack() as stack:
         bars: list[Progress] = []
 
@@ -81,10 +97,14 @@ def convert(
         report = pipeline.convert(
             src,
             target,
+            outtype=outtype,
             embed_type=embed_type,
             overwrite=force,
             verify=verify,
             ternarize=ternarize,
+            codec_for=partial(
+                ternary_codec_for, i2s_layout=i2s_layout or "x86", tilings=GivenTilings.parse(tiling or ())
+            ),
             progress=show,
         )
     if json:
@@ -122,7 +142,7 @@ def _row(kind: KindReport) -> tuple[str, ...]:
         kind.type,
         str(kind.count),
         str(kind.weights),
-        f"{100 * kind.zeros / kind.weights:.1f} %",
+        "-" if kind.zeros is None else f"{100 * kind.zeros / kind.weights:.1f} %",
         *("-" if scale is None else f"{scale:.6g}" for scale in scales),
         f"{kind.max_error:.3g}",
     )

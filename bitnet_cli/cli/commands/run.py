@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bitnet_cli.cli.options import ContextOpt, IsaOpt, JsonOpt, KernelOpt, KvTypeOpt, ModelOpt, ThreadsOpt
+from bitnet_cli.cli.options import (
+    ContextOpt,
+    I2sLayoutOpt,
+    IsaOpt,
+    JsonOpt,
+    KernelOpt,
+    KvTypeOpt,
+    ModelOpt,
+    ThreadsOpt,
+    TilingOpt,
+)
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import UsageError
 
@@ -114,6 +124,8 @@ def run(
             "--speculate", help="Guess ahead where the text repeats itself: the same text, perhaps sooner."
         ),
     ] = False,
+    i2s_layout: I2sLayoutOpt = None,
+    tiling: TilingOpt = None,
     isa: IsaOpt = None,
     kernel: KernelOpt = None,
     json: JsonOpt = False,
@@ -140,7 +152,14 @@ def run(
             "`hf download microsoft/bitnet-b1.58-2B-4T --local-dir 2b && bitnet convert 2b -o 2b.gguf`, then `-m 2b.gguf`"
         )
     bitnet = BitNetModel.from_pretrained(
-        model, n_threads=threads, context_length=ctx_size, isa=isa, kernel=kernel, kv_type=kv_type
+        model,
+        n_threads=threads,
+        context_length=ctx_size,
+        isa=isa,
+        kernel=kernel,
+        kv_type=kv_type,
+        i2s_layout=i2s_layout,
+        tiling=tiling,
     )
     for note in bitnet.notes:
         out.note(f"note: {note}")

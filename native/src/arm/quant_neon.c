@@ -96,6 +96,45 @@ void bn_descale_f32__neon(const int32_t *sums, size_t n, int32_t q_sum, float s,
     }
 }
 
+void bn_descale_rows_f32__neon(const int32_t *sums, size_t n, int32_t q_sum, float s, const float *scales, int add,
+                               float *y)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        float32x4_t v = vcvtq_f32_s32(vsubq_s32(vld1q_s32(sums + i), vdupq_n_s32(q_sum)));
+        v = vmulq_f32(vdivq_f32(v, vdupq_n_f32(s)), vld1q_f32(scales + i));
+        vst1q_f32(y + i, add ? vaddq_f32(vld1q_f32(y + i), v) : v);
+    }
+    for (; i < n; i++) {
+        float v = ((float)(sums[i] - q_sum) / s) * scales[i];
+        y[i] = add ? y[i] + v : v;
+    }
+}
+
+/* BOUND: an int16 lane takes two q of at least -128 per 16 cols, at most 256 cols: -4096. */
+void bn_group_sums_i8__neon(const int8_t *q, size_t n, size_t group_cols, int32_t *sums)
+{
+    _Static_assert(256 / 16 * 2 * -128 >= INT16_MIN, "int16 lanes");
+    for (size_t i = 0; i < n; i++, q += group_cols) {
+        int16x8_t sum = vdupq_n_s16(0);
+        for (size_t c = 0; c < group_cols; c += 16)
+            sum = vpadalq_s8(sum, vld1q_s8(q + c));
+        sums[i] = vaddlvq_s16(sum);
+    }
+}
+
+void bn_add_scaled_f32__neon(const int32_t *sums, size_t n, size_t n_tokens, const int32_t *q_sums, size_t q_stride,
+                             const float *scales, float *acc)
+{
+    for (size_t t = 0; t < n_tokens; t++, sums += n, acc += n) {
+        int32x4_t q_sum = vdupq_n_s32(q_sums[t * q_stride]);
+        for (size_t i = 0; i < n; i += 4) {
+            float32x4_t v = vcvtq_f32_s32(vsubq_s32(vld1q_s32(sums + i), q_sum));
+            vst1q_f32(acc + i, vaddq_f32(vld1q_f32(acc + i), vmulq_f32(v, vld1q_f32(scales + i))));
+        }
+    }
+}
+
 /* 1 if no value is an infinity or a NaN: only those are not zero when taken from themselves. */
 static int all_finite(const float *x, size_t n)
 {

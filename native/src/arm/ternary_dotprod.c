@@ -85,6 +85,9 @@ void bn_gemv_t2_i8__dotprod(const uint8_t *tiles, size_t n_tiles, size_t n_block
     }
 }
 
+#define TILE_DOT(tile, n_blocks, q, sums) tile_dot(tile, n_blocks, q, 0, sums)
+BN_GEMV_G2(dotprod)
+
 /* BOUND: a lane takes 16 products of field 2 per group, at least 16 * 32 * -128 = -2^16, and there are at most 2^14
  * groups: -2^30. Fields 0 and 3 are less. */
 _Static_assert((int64_t)(1 << 14) * 16 * 32 * -128 >= INT32_MIN, "sums of field 2 of a row fit int32");

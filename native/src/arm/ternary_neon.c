@@ -67,6 +67,9 @@ void bn_gemv_t2_i8__neon(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, 
         tile_dot(tiles + i * n_blocks * BN_BLOCK_BYTES, n_blocks, q, sums + i * BN_TILE_ROWS);
 }
 
+#define TILE_DOT tile_dot
+BN_GEMV_G2(neon)
+
 /* ---- One token: rows and cols ---- */
 
 /* BOUND: an int16 lane takes 16 products of a group of a row, 4 vectors of 4 fields: in 8 groups 128, as above. */

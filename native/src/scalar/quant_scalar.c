@@ -41,3 +41,29 @@ void bn_descale_f32__scalar(const int32_t *sums, size_t n, int32_t q_sum, float 
         y[i] = add ? y[i] + v : v;
     }
 }
+
+void bn_descale_rows_f32__scalar(const int32_t *sums, size_t n, int32_t q_sum, float s, const float *scales, int add,
+                                 float *y)
+{
+    for (size_t i = 0; i < n; i++) {
+        float v = ((float)(sums[i] - q_sum) / s) * scales[i];
+        y[i] = add ? y[i] + v : v;
+    }
+}
+
+void bn_group_sums_i8__scalar(const int8_t *q, size_t n, size_t group_cols, int32_t *sums)
+{
+    for (size_t i = 0; i < n; i++) {
+        sums[i] = 0;
+        for (size_t c = 0; c < group_cols; c++)
+            sums[i] += q[i * group_cols + c];
+    }
+}
+
+void bn_add_scaled_f32__scalar(const int32_t *sums, size_t n, size_t n_tokens, const int32_t *q_sums, size_t q_stride,
+                               const float *scales, float *acc)
+{
+    for (size_t t = 0; t < n_tokens; t++)
+        for (size_t i = 0; i < n; i++)
+            acc[t * n + i] += (float)(sums[t * n + i] - q_sums[t * q_stride]) * scales[i];
+}

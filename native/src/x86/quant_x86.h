@@ -89,4 +89,33 @@ void BN_FN(descale_f32)(const int32_t *sums, size_t n, int32_t q_sum, float s, f
     }
 }
 
+void BN_FN(descale_rows_f32)(const int32_t *sums, size_t n, int32_t q_sum, float s, const float *scales, int add,
+                             float *y)
+{
+    size_t whole = n / BN_LANES * BN_LANES, rest = n - whole;
+    group_i32 all_q_sum = group_i32_set1(q_sum);
+    group all_s = group_set1(s);
+    for (size_t i = 0; i < whole; i += BN_LANES) {
+        group v = descaled(group_i32_load(sums + i), all_q_sum, all_s, group_load(scales + i));
+        group_store(y + i, add ? group_add(group_load(y + i), v) : v);
+    }
+    if (rest > 0) {
+        group_i32 tail = group_i32_load_tail(sums + whole, rest);
+        group v = descaled(tail, all_q_sum, all_s, group_load_tail(scales + whole, rest));
+        group_store_tail(y + whole, rest, add ? group_add(group_load_tail(y + whole, rest), v) : v);
+    }
+}
+
+void BN_FN(add_scaled_f32)(const int32_t *sums, size_t n, size_t n_tokens, const int32_t *q_sums, size_t q_stride,
+                           const float *scales, float *acc)
+{
+    for (size_t t = 0; t < n_tokens; t++, sums += n, acc += n) {
+        group_i32 q_sum = group_i32_set1(q_sums[t * q_stride]);
+        for (size_t i = 0; i < n; i += BN_LANES) {
+            group v = group_from_i32(group_i32_sub(group_i32_load(sums + i), q_sum));
+            group_store(acc + i, group_add_product(group_load(acc + i), v, group_load(scales + i)));
+        }
+    }
+}
+
 #endif

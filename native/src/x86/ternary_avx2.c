@@ -91,6 +91,15 @@ void bn_gemv_t2_i8__avx2(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, 
         tile_dot(tiles + i * n_blocks * BN_BLOCK_BYTES, n_blocks, q, sums + i * BN_TILE_ROWS);
 }
 
+#define TILE_DOT tile_dot
+#include "slab_x86.h"
+
+void bn_gemv_g2_i8__avx2(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,
+                         const int32_t *q_sums, float *acc)
+{
+    bn_slab_dot(slab, n_groups, group_blocks, halves, q, q_sums, acc);
+}
+
 /* A row of r2 is read from end to end, then the next one: many lines at once are on their way to the L2 cache only.
  * From there the row after the next is asked for. */
 enum { ROWS_FAR = 16, ROWS_NEAR = 2 };

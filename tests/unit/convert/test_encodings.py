@@ -41,13 +41,14 @@ def find(
     quantization: Quantization = MULTIPLIES,
     *,
     rows: int = 12,
+    cols: int = 128,
     ternarize: bool = False,
 ) -> TernarySource:
-    """The source of a checkpoint that holds nothing but one matrix of 12 x 128."""
+    """The source of a checkpoint that holds nothing but one matrix."""
     (tmp_path / "config.json").write_text("{}")
     write_safetensors(tmp_path / "model.safetensors", tensors)
     checkpoint = Checkpoint(tmp_path)
-    return EncodingFinder(checkpoint, quantization, ternarize=ternarize).find(NAME, rows, 128)
+    return EncodingFinder(checkpoint, quantization, ternarize=ternarize).find(NAME, rows, cols)
 
 
 def floats(values: np.ndarray, dtype: str = "f32") -> tuple[str, np.ndarray]:
@@ -66,7 +67,7 @@ def test_every_encoding_gives_its_trits_and_scale(
     for name, trits in truth.trits.items():
         source = finder.find(name, *trits.shape)
         assert source.encoding == WORD.get(encoding, "packed")
-        assert np.float32(source.scale).tobytes() == truth.scales[name].tobytes()
+        assert source.scales.tobytes() == truth.scales[name].tobytes()
         assert np.array_equal(source.trits(0, source.rows), trits)
         cuts = [0, 1, trits.shape[0] // 4 + 3, trits.shape[0] - 1, trits.shape[0]]
         parts = [source.trits(a, b) for a, b in itertools.pairwise(cuts)]
@@ -104,10 +105,10 @@ def test_ternary_floats_may_be_one_unit_in_the_last_place_apart(tmp_path: Path, 
     raw[(TRITS != 0) & (np.arange(TRITS.size).reshape(TRITS.shape) % 3 == 0)] += 1
     source = find(tmp_path, {NAME: (dtype.upper(), bits)})
     values = source.checkpoint.float_rows(NAME, 0, 12)
-    assert source.encoding == "ternary floats" and source.scale == np.abs(values).max()
+    assert source.encoding == "ternary floats" and source.scales[0, 0] == np.abs(values).max()
     assert np.array_equal(source.trits(0, 12), TRITS)
     error = source.largest_error(TRITS, 0, 12)
-    assert 0 < error == np.abs(TRITS * source.scale - values).max()
+    assert 0 < error == np.abs(TRITS * source.scales[0, 0] - values).max()
 
 
 def test_two_units_apart_are_masters(tmp_path: Path) -> None:
@@ -121,14 +122,14 @@ def test_absmean_is_not_taken_of_ternary_floats(tmp_path: Path) -> None:
     sparse = np.zeros((12, 128), np.float32)
     sparse[3, 5], sparse[7, 9] = 0.75, -0.75
     source = find(tmp_path, {NAME: ("F32", sparse)})
-    assert (source.encoding, source.scale) == ("ternary floats", np.float32(0.75))
+    assert (source.encoding, source.scales[0, 0]) == ("ternary floats", np.float32(0.75))
     assert source.trits(0, 12).sum() == 0 and np.count_nonzero(source.trits(0, 12)) == 2
 
 
 @pytest.mark.parametrize(("quantization", "scale"), [(MULTIPLIES, 1e-5), (SILENT, 0.0)])
 def test_all_zero_floats(tmp_path: Path, quantization: Quantization, scale: float) -> None:
     source = find(tmp_path, {NAME: ("F32", np.zeros((12, 128), np.float32))}, quantization)
-    assert source.scale == np.float32(scale) and not source.trits(0, 12).any()
+    assert source.scales[0, 0] == np.float32(scale) and not source.trits(0, 12).any()
 
 
 def test_floats_are_ternarised_only_on_demand(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_floats_are_ternarised_only_on_demand(tmp_path: Path) -> None:
         find(tmp_path, {NAME: floats(MASTER)}, SILENT)
     assert "--ternarize" in (caught.value.hint or "")
     source = find(tmp_path, {NAME: floats(MASTER)}, SILENT, ternarize=True)
-    assert source.encoding == "masters" and source.scale == MEAN
+    assert source.encoding == "masters" and source.scales[0, 0] == MEAN
 
 
 def test_data_that_is_ternary_needs_no_declaration(tmp_path: Path) -> None:
@@ -154,19 +155,61 @@ ONE = floats(np.array([0.5]))
 PACKED = ("U8", pack_rows(TRITS))
 CODE_3 = pack_rows(TRITS)
 CODE_3[2, 127] |= 0xC0
+GROUP_SCALES = np.array([[0.5, 0.25, 0.5, 1.0], [0.75, 0.5, 0.125, 0.5]], np.float32)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("quantization", [MULTIPLIES, SILENT], ids=["declared", "silent"])
+@pytest.mark.parametrize("group", [64, 128, 256])
+def test_scales_of_groups(tmp_path: Path, group: int, quantization: Quantization, dtype: str) -> None:
+    """As few scales as hold the matrix; a group of zeros has none of its own."""
+    trits = np.random.default_rng(group).integers(-1, 2, (2, 4 * group), np.int8)
+    trits[1, :64] = 0
+    values = trits * np.repeat(GROUP_SCALES, group, axis=1)
+    source = find(tmp_path, {NAME: floats(values, dtype)}, quantization, rows=2, cols=4 * group)
+    assert source.encoding == "ternary floats"
+    wanted = GROUP_SCALES.copy()
+    if group == 64:
+        wanted[1, 0] = 0
+    assert np.array_equal(source.scales, wanted)
+    assert np.array_equal(source.trits(0, 2), trits) and np.array_equal(source.trits(1, 2), trits[1:])
+    assert source.largest_error(trits, 0, 2) == source.largest_error(trits[1:], 1, 2) == 0
+
+
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+def test_scales_by_row(tmp_path: Path, dtype: str) -> None:
+    source = find(tmp_path, {NAME: floats(TRITS * ROW_SCALES, dtype)}, SILENT)
+    assert source.encoding == "ternary floats" and np.array_equal(source.scales, ROW_SCALES)
+    assert source.largest_error(TRITS[5:], 5, 12) == 0
+
+
+@pytest.mark.parametrize(
+    ("quantization", "power"), [(MULTIPLIES, 1), (DIVIDES, -1)], ids=["multiplies", "divides"]
+)
+def test_stored_scales_by_row(tmp_path: Path, quantization: Quantization, power: int) -> None:
+    source = find(tmp_path, {NAME: PACKED, SCALE: floats(ROW_SCALES[:, 0])}, quantization)
+    assert np.array_equal(source.scales, (ROW_SCALES**power).astype(np.float32))
+    assert np.array_equal(source.trits(0, 12), TRITS)
+
+
 REFUSED = {
-    "scales by row": ({NAME: floats(TRITS * ROW_SCALES)}, MULTIPLIES, RepresentationError, "several scales"),
-    "scales by row, bf16": (
-        {NAME: floats(TRITS * ROW_SCALES, "bf16")},
-        SILENT,
-        RepresentationError,
-        "0.25 to 0.75",
+    "stored scales of some rows": (
+        {NAME: PACKED, SCALE: floats(np.ones(3))},
+        MULTIPLIES,
+        FormatError,
+        "one for each of 12 rows",
     ),
-    "a stored scale per row": (
-        {NAME: PACKED, SCALE: floats(np.ones(12))},
+    "one of the row scales NaN": (
+        {NAME: PACKED, SCALE: floats(np.where(np.arange(12) == 7, np.nan, 1.0))},
+        MULTIPLIES,
+        FormatError,
+        "nan",
+    ),
+    "row scales beside floats": (
+        {NAME: floats(TRITS * ROW_SCALES), SCALE: ONE},
         MULTIPLIES,
         RepresentationError,
-        "12 scales",
+        "values other than",
     ),
     "no stored scale": ({NAME: PACKED}, MULTIPLIES, FormatError, "no `weight_scale`"),
     "empty scale": ({NAME: PACKED, SCALE: floats(np.ones(0))}, MULTIPLIES, FormatError, "empty"),

@@ -121,7 +121,7 @@ REFUSED = [
     ({"architectures": "absent"}, FormatError, "architectures"),
     ({"architectures": []}, FormatError, "architectures"),
     ({"architectures": ["\x1b[31mX"]}, UnsupportedError, r"\x1b"),
-    ({"architectures": ["Qwen3ForCausalLM"]}, UnsupportedError, "Qwen3ForCausalLM"),
+    ({"architectures": ["MistralForCausalLM"]}, UnsupportedError, "MistralForCausalLM"),
     ({"hidden_act": "absent"}, FormatError, "hidden_act"),
     ({"hidden_act": "gelu"}, UnsupportedError, "gelu"),
     ({"hidden_act": "relu2"}, UnsupportedError, "relu2"),

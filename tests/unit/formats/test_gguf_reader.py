@@ -213,18 +213,18 @@ def test_metadata_is_a_mapping(example: Path) -> None:
 
 
 def test_types_of_unknown_size_reach_to_the_next_tensor(tmp_path: Path) -> None:
-    path = tmp_path / "tl2.gguf"
+    path = tmp_path / "nvfp4.gguf"
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_tensor("tl2", np.zeros(160, np.int8), raw_shape=(4, 96), raw_dtype=38)  # type: ignore[arg-type]
+    writer.add_tensor("nvfp4", np.zeros(160, np.int8), raw_shape=(4, 96), raw_dtype=40)  # type: ignore[arg-type]
     writer.add_tensor("norm", np.ones(8, np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     reader = GGUFReader(path)
-    assert reader.data("tl2").nbytes == 160
-    with pytest.raises(UnsupportedError, match="TL1"):
-        codec(reader.tensors["tl2"].type)
+    assert reader.data("nvfp4").nbytes == 160
+    with pytest.raises(UnsupportedError, match="NVFP4"):
+        codec(reader.tensors["nvfp4"].type)
 
 
 def test_a_large_vocabulary_opens_quickly(tmp_path: Path) -> None:

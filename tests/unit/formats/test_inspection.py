@@ -112,6 +112,7 @@ def test_json(inspection: Inspection, tmp_path: Path) -> None:
             "code_3": 0,
             "sparsity": 0.625,
             "scale": 1.5,
+            "scales_per": "tensor",
         },
     }
     assert value["tensors"][0]["ternary"] is None
@@ -125,6 +126,7 @@ def test_json(inspection: Inspection, tmp_path: Path) -> None:
         "bits_per_weight": 2.25,
         "sparsity": [0.625, 1.0],
         "scale": [0.25, 1.5],
+        "scales_per": ["tensor"],
     }
     assert [kind["kind"] for kind in value["kinds"]] == ["token_embd", "attn_q", "attn_norm", "attn_k.bias"]
     assert value["totals"]["ternary"] == {
@@ -143,8 +145,8 @@ def test_damage_is_reported(tmp_path: Path) -> None:
     with GGUFReader(write(tmp_path / "model.gguf", damage=True)) as reader:
         found = inspect_gguf(reader, count_codes)
     assert found.problems == [
-        "`blk.0.attn_q.weight` holds 8 times the code 3: it is damaged",
-        "`blk.1.attn_q.weight` has the scale inf: it is damaged",
+        "`blk.0.attn_q.weight` is damaged: it holds 8 times the code 3",
+        "`blk.1.attn_q.weight` is damaged: it has the scale inf",
     ]
     assert found.kinds[1].scale == (1.5, 1.5)
     value = json.loads(json.dumps(found.to_json(), allow_nan=False))

@@ -1,0 +1,1 @@
+"""Checks of a finished model file: by itself, against what it was made from, and against another file."""
