@@ -116,7 +116,9 @@ def test_the_text_must_be_named(bitnet: Callable) -> None:
 
 
 @pytest.mark.parametrize("outtype", ["i2_s", "tl1", "tl2", "tq1_0", "tq2_0", "q2_0", "iq2_bn", "f16"])
-def test_every_type_has_the_same_perplexity(bitnet: Callable, text: Path, tmp_path: Path, outtype: str) -> None:
+def test_every_type_has_the_same_perplexity(
+    bitnet: Callable, text: Path, tmp_path: Path, outtype: str
+) -> None:
     """To the last digit: f16 holds the scales of the built-in model, so no type loses anything."""
     path = tmp_path / "model.gguf"
     assert bitnet("convert", BUILTIN_MODEL, "-o", path, "--outtype", outtype).code == 0
