@@ -199,6 +199,11 @@ class BitNetModel:
         return self._model.kernel
 
     @property
+    def kv_type(self) -> str:
+        """What keys and values are stored as: `f32`, `f16` or `i8`."""
+        return self._session.kv_type
+
+    @property
     def n_threads(self) -> int:
         return self._model.ctx.n_threads
 

@@ -3,8 +3,9 @@
  *   count_instructions KERNEL ISA ROWS COLS TOKENS CALLS     calls the kernel, and prints the products of one call
  *   count_instructions --list                                prints every KERNEL ISA it knows
  *
- * Products are weights times tokens; for unpack_*, codes. Kernels for several tokens see two tiles of rows (heads one),
- * as they do in a plan; rows and cols of r2 and c2 are every second one. ROWS and COLS are multiples of 256. */
+ * Products are weights times tokens; for unpack_* codes, for table_l3_i8 activations. Kernels for several tokens see two tiles of rows (heads one),
+ * as they do in a plan; rows and cols of r2 and c2 are every second one. ROWS and COLS are multiples of 256; l3 pads its cols.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,12 @@ typedef struct {
 
 #define CALL(slot) ((__typeof__(((bn_kernels *)0)->slot))j->fn)
 
+/* Groups of l3 in a row. */
+static size_t lookups(const job *j)
+{
+    return (j->cols + BN_LOOKUP_COLS - 1) / BN_LOOKUP_COLS;
+}
+
 /* Returns the products of the call, or 0 if the kernel is not one of those that are counted. */
 static size_t gemv(const job *j)
 {
@@ -48,6 +55,14 @@ static size_t gemv(const job *j)
         CALL(gemv_c2_i8)(j->weights, j->rows / 256, j->index, j->q, j->cols / 2, j->sums);
         return j->rows * (j->cols / 2);
     }
+    if (strcmp(j->kernel, "gemv_l3_i8") == 0) {
+        CALL(gemv_l3_i8)(j->weights, j->rows / BN_SLAB_ROWS, lookups(j), j->panel, 0, j->sums);
+        return j->rows * j->cols;
+    }
+    if (strcmp(j->kernel, "table_l3_i8") == 0) {
+        CALL(table_l3_i8)(j->q, lookups(j), j->panel);
+        return j->cols;
+    }
     return 0;
 }
 
@@ -57,10 +72,16 @@ static size_t panels(const job *j)
     char layout = j->kernel[7];
     size_t n_blocks = j->cols / 16, stride = layout == 't' ? n_blocks * 64 : layout == 'r' ? j->cols / 4 : j->rows / 4;
     int is_gemm = strcmp(j->kernel, "gemm_panel_i8") == 0;
+    size_t most = PANEL_BLOCKS;
+    if (layout == 'l') {
+        n_blocks = 3 * lookups(j);
+        stride = lookups(j) * BN_LOOKUP_BYTES;
+        most = PANEL_BLOCKS / 3 * 3;
+    }
     if (!is_gemm && strncmp(j->kernel, "unpack_", 7) != 0)
         return 0;
-    for (size_t first = 0; first < n_blocks; first += PANEL_BLOCKS) {
-        size_t n = n_blocks - first < PANEL_BLOCKS ? n_blocks - first : PANEL_BLOCKS;
+    for (size_t first = 0; first < n_blocks; first += most) {
+        size_t n = n_blocks - first < most ? n_blocks - first : most;
         if (is_gemm)
             CALL(gemm_panel_i8)(j->panel, 2, n, j->q + 16 * first, j->cols + 64, j->tokens, first > 0, j->sums);
         else
@@ -105,7 +126,7 @@ int main(int argc, char **argv)
     if (!j.fn)
         return 2;
     j.weights = zeros(j.rows * j.cols / 4 + 32 * j.cols);
-    j.panel = zeros(PANEL_BLOCKS * 512);
+    j.panel = zeros(PANEL_BLOCKS * 512 + lookups(&j) * BN_TABLE_BYTES);
     j.q = zeros((j.tokens + 1) * (2 * j.cols + 64));
     j.x = zeros((j.tokens + 1) * j.cols * sizeof *j.x);
     j.index = zeros((j.rows + j.cols + BN_AHEAD) * sizeof *j.index);

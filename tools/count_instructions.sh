@@ -45,7 +45,7 @@ count() {
 "$qemu" -cpu max "$build/count_instructions" --list | while read -r kernel isa; do
   if [ "$isa" = scalar ] || [ "${1:-$kernel}" != "$kernel" ] || [ "${2:-$isa}" != "$isa" ]; then continue; fi
   case $kernel in
-    gemv_?2_i8 | unpack_?2) count "$kernel" "$isa" 1 ;;
+    gemv_??_i8 | table_l3_i8 | unpack_??) count "$kernel" "$isa" 1 ;;
     gemm_panel_i8) count "$kernel" "$isa" "$tokens" ;;
     gemm_*_i16)
       count "$kernel" "$isa" 1

@@ -8,7 +8,6 @@ slower code. Shares of the limit would not do: code that reads less has a smalle
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +93,7 @@ def _what_is_wrong(rec: Any) -> str | None:
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e300
 
 
 def compare(
@@ -114,7 +113,7 @@ def compare(
     if not found:
         raise UsageError(
             f"{path} has no result to compare with: not for {new[0]}",
-            hint="compare the same model, tests, options, kernel and instruction set",
+            hint="compare the same model, tests, options, kernel (`auto` may choose another: name one) and instruction set",
         )
     return found, new
 

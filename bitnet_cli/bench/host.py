@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import platform
-import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from bitnet_cli import __version__
 from bitnet_cli.native import compiler, physical_cores
+from bitnet_cli.native.processor import cpu_name
 
-_CPUINFO = Path("/proc/cpuinfo")
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -30,24 +28,7 @@ class Host:
 
 
 def this_host() -> Host:
-    return Host(_cpu_name(), physical_cores(), compiler(), __version__, _commit(_CHECKOUT))
-
-
-def _cpu_name(cpuinfo: Path = _CPUINFO) -> str:
-    """What the processor calls itself; on ARM, which has numbers only, the architecture and these."""
-    try:
-        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    found = re.search(r"^(?:model name|Model)\s*:\s*(\S.*)$", text, re.MULTILINE)
-    if found:
-        return " ".join(found[1].split())
-    numbers = [
-        found[1]
-        for key in ("implementer", "part")
-        if (found := re.search(rf"^CPU {key}\s*:\s*(\S+)", text, re.MULTILINE))
-    ]
-    return " ".join([platform.machine() or "unknown", *numbers])
+    return Host(cpu_name(), physical_cores(), compiler(), __version__, _commit(_CHECKOUT))
 
 
 def _commit(checkout: Path) -> str | None:

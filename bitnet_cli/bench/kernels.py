@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from bitnet_cli.native import Context
 from bitnet_cli.native.timing import KernelTime, kernel_count, kernel_times
 
 COLUMNS = ("kernel", "isa", "ns", "GB/s", "GMAC/s")
@@ -12,16 +13,24 @@ MIN_SECONDS = 0.05
 
 
 def time_kernels(
-    min_seconds: float = MIN_SECONDS, progress: Callable[[int, int], None] | None = None
+    min_seconds: float = MIN_SECONDS,
+    progress: Callable[[int, int], None] | None = None,
+    isa: str | None = None,
 ) -> list[KernelTime]:
     """Times every kernel, kernels of one name next to each other, the weakest instruction set first.
 
     Args:
         min_seconds: how long each kernel is called, 0..60; once at least.
         progress: called after each kernel with how many are done, of how many.
+        isa: the instruction set whose kernels are timed; None for all.
+
+    Raises:
+        UsageError: there is no such instruction set here.
     """
+    if isa is not None:
+        Context(isa, 1)  # It knows what to say of a wrong one.
     times: list[KernelTime] = []
-    for done, time in enumerate(kernel_times(min_seconds), 1):
+    for done, time in enumerate(kernel_times(min_seconds, isa), 1):
         if time is not None:
             times.append(time)
         if progress is not None:

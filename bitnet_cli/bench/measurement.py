@@ -77,6 +77,8 @@ class Result:
     """Ternary weights, and those of the head where logits are computed: one multiply-add each."""
     ops: tuple[OpTime, ...] = field(default=())
     joules_per_token: float | None = None
+    rival: str | None = None
+    """The other program, as `--against` named it."""
     rival_tps: tuple[float, ...] = ()
     """Tokens per second of another program, whose runs alternated with ours."""
     kv_type: str = "f16"

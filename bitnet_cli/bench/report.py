@@ -45,6 +45,7 @@ def record(
         "share_of_bandwidth": None if limits is None else share_of_bandwidth(result, limits.bandwidth_gbps),
         "share_of_int8_peak": None if limits is None else share_of_int8_peak(result, limits.int8_gmacs),
         "joules_per_token": result.joules_per_token,
+        "rival": result.rival,
         "rival_samples_tps": [round(tps, 4) for tps in result.rival_tps] or None,
         "ratio_to_rival": result.ratio_to_rival,
         "random_weights": weights is not None,
@@ -119,9 +120,9 @@ def _heading(records: Sequence[Record]) -> str:
     commit = f", commit {rec['commit']}" if rec["commit"] else ""
     cores = f"{rec['cores']} core{'s' if rec['cores'] > 1 else ''}"
     lines = [
-        f"- {rec['cpu']}, {cores}, {rec['isa']}",
+        f"- {rec['cpu']}, {cores}, {', '.join(dict.fromkeys(rec['isa'] for rec in records))}",
         f"- bitnet {rec['version']}{commit}, {rec['compiler']}",
-        f"- {rec['model_size'] / 1e6:.0f} MB of weights, head {rec['embed_type']}, cache {rec['kv_type']}",
+        f"- {_weights(records)} of weights, head {rec['embed_type']}, cache {rec['kv_type']}",
     ]
     if rec["ffn_zeros"] is not None:
         gate, down = rec["ffn_zeros"]["gate"], rec["ffn_zeros"]["down"]
@@ -133,9 +134,19 @@ def _heading(records: Sequence[Record]) -> str:
             f"- limits of {_threads(n_threads)}: {limit['bandwidth_gbps']:.1f} GB/s, "
             f"{limit['int8_gmacs']:.0f} int8 GMAC/s"
         )
+    if rec["rival"] is not None:
+        lines.append(f"- the other: `{rec['rival']}`")
     if all(rec["joules_per_token"] is None for rec in records):
         lines.append("- energy: not available")
     return ", ".join(labels) + "\n\n" + "\n".join(lines)
+
+
+def _weights(records: Sequence[Record]) -> str:
+    """Their size in memory; it depends on the kernel."""
+    sizes = {rec["kernel"]: f"{rec['model_size'] / 1e6:.0f} MB" for rec in records}
+    if len(set(sizes.values())) == 1:
+        return next(iter(sizes.values()))
+    return ", ".join(f"{size} ({kernel})" for kernel, size in sizes.items())
 
 
 def _tests(records: Sequence[Record]) -> str:

@@ -7,7 +7,6 @@ is not trusted: its length is limited, its time is, and only the numbers asked f
 from __future__ import annotations
 
 import json
-import math
 import random
 import shlex
 import subprocess
@@ -24,6 +23,8 @@ MAX_OUTPUT = 1 << 20
 """Bytes of a program's output, at most."""
 TIMEOUT_S = 900.0
 """For one test, loading the model included."""
+MAX_RATE = 1e12
+"""Tokens a second that nobody reaches."""
 LLAMA_CPP = "llama-cpp"
 HELP = (
     "`--against` takes a command that knows `-p N -n N -t N -r 1 -o json` as llama-bench does, or `llama-cpp`"
@@ -49,12 +50,21 @@ class Rival(Protocol):
         ...
 
 
-def find_rival(against: str, model: Path, n_threads: int, n_ctx: int) -> Rival:
+def needs_file(against: str) -> bool:
+    """Whether a model file must be given to the rival: its command names none.
+
+    Raises:
+        UsageError: no command.
+    """
+    return against.strip() == LLAMA_CPP or not {"-m", "--model"} & set(_words(against))
+
+
+def find_rival(against: str, model: Path | None, n_threads: int, n_ctx: int) -> Rival:
     """The rival that `--against` names.
 
     Args:
         against: a command line, or `llama-cpp`.
-        model: the file that it loads, unless its command names another with `-m`.
+        model: the file that it loads, unless its command names another with `-m`; None if it does.
         n_threads: its threads, unless its command says otherwise with `-t`.
         n_ctx: tokens that the longest test needs.
 
@@ -63,20 +73,28 @@ def find_rival(against: str, model: Path, n_threads: int, n_ctx: int) -> Rival:
         BitnetError: the package or the model cannot be loaded.
     """
     if against.strip() == LLAMA_CPP:
+        assert model is not None
         return LlamaCpp(model, n_threads, n_ctx)
     return Command(against, model, n_threads)
+
+
+def _words(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"`--against`: {error} in the command", hint=HELP) from None
+    if not words:
+        raise UsageError("`--against` names no command", hint=HELP)
+    return words
 
 
 class Command:
     """A program with llama-bench's options; started anew for every test."""
 
-    def __init__(self, command: str, model: Path, n_threads: int, timeout_s: float = TIMEOUT_S) -> None:
-        try:
-            words = shlex.split(command)
-        except ValueError as error:
-            raise UsageError(f"`--against`: {error} in the command", hint=HELP) from None
-        if not words:
-            raise UsageError("`--against` names no command", hint=HELP)
+    def __init__(
+        self, command: str, model: Path | None, n_threads: int, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        words = _words(command)
         if not {"-m", "--model"} & set(words):
             words += ["-m", str(model)]
         if not {"-t", "--threads"} & set(words):
@@ -136,7 +154,7 @@ class Command:
             if all(entry[field] == value for field, value in asked.items()):
                 samples = entry.get("samples_ts")
                 rate = samples[0] if isinstance(samples, list) and samples else entry.get("avg_ts")
-                if isinstance(rate, int | float) and not isinstance(rate, bool) and 0 < rate < math.inf:
+                if isinstance(rate, int | float) and not isinstance(rate, bool) and 0 < rate < MAX_RATE:
                     return float(rate)
                 raise BitnetError(
                     f"the JSON of `{name}` holds no speed in `samples_ts` or `avg_ts`", hint=HELP
@@ -202,6 +220,11 @@ class LlamaCpp:
             raise UnsupportedError(
                 "`--against llama-cpp` needs the package llama-cpp-python",
                 hint="`pip install llama-cpp-python`, or give the command of a llama-bench",
+            ) from None
+        except Exception as error:  # Whatever a foreign package raises.
+            raise BitnetError(
+                f"llama-cpp-python cannot be imported: {printable(str(error), 200)}",
+                hint="install it again, or give the command of a llama-bench",
             ) from None
         try:
             self._llama = package.Llama(

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
+from bitnet_cli.errors import UnsupportedError
 from bitnet_cli.native import Context
 from bitnet_cli.native.timing import int8_peak, memory_bandwidth
 
 READ_BYTES = 1 << 30
 """Read in a pass, unless the machine is too small: far more than caches hold."""
+MIN_READ_BYTES = 1 << 28
+"""With less, large caches would pass for memory."""
+_MEMINFO = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True)
@@ -33,18 +39,37 @@ def measure(ctx: Context, n_bytes: int = READ_BYTES) -> Roofline:
 
     Args:
         ctx: threads and instruction set.
-        n_bytes: memory to take and read, at least 1 MiB; less is taken where that is more than half of what is free.
+        n_bytes: memory to take and read, at least 1 MiB; less is taken where that is more than half of what is available.
 
     Raises:
+        UnsupportedError: too little memory is available to tell it from caches.
         NativeError: there is no memory.
     """
     return Roofline(memory_bandwidth(ctx, _affordable(n_bytes)), int8_peak(ctx))
 
 
 def _affordable(n_bytes: int) -> int:
-    """`n_bytes`, or half of the free memory where that is less, where the system tells how much is free."""
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
+    """`n_bytes`, or half of the available memory where that is less and the system tells."""
+    available = available_memory()
+    if available is None or n_bytes <= available // 2:
         return n_bytes
-    return min(n_bytes, max(free // 2, 1 << 20))
+    if available // 2 < MIN_READ_BYTES:
+        raise UnsupportedError(
+            f"{available >> 20} MiB of memory are available, too little to measure its bandwidth",
+            hint=f"close other programs, or leave out `--roofline`: it needs {2 * MIN_READ_BYTES >> 20} MiB",
+        )
+    return available // 2
+
+
+def available_memory() -> int | None:
+    """Bytes that programs can have without swapping, pages of files given up; None if the system does not tell."""
+    try:
+        found = re.search(r"^MemAvailable:\s*(\d+) kB$", _MEMINFO.read_text(encoding="ascii"), re.MULTILINE)
+        if found:
+            return int(found[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None

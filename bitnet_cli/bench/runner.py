@@ -51,6 +51,8 @@ class Schedule:
     """Also what the machine gives at most, before and after the tests."""
     against: str | None = None
     """Another program to alternate with: see `rival.find_rival`."""
+    rival_model: Path | None = None
+    """The file that this program gets, unless its command names one."""
 
     @property
     def context_length(self) -> int:
@@ -104,9 +106,9 @@ def run(
             schedule.context_length,
             lambda done, first=stage, n=n_layers: say(first + done / n, "making random weights"),  # type: ignore[misc]
         )
-        rival = None
+        rival: Rival | None = None
         if schedule.against is not None:
-            rival = find_rival(schedule.against, _rival_model(subject), n_threads, schedule.context_length)
+            rival = find_rival(schedule.against, schedule.rival_model, n_threads, schedule.context_length)
         bench = _Bench(model, choices, schedule, rival)
         before = measure(model.ctx) if schedule.roofline else None
         waiting: list[Result] = []
@@ -121,12 +123,7 @@ def run(
             limits = before.mean(measure(model.ctx))
             yield from ((bench.facts, result, limits) for result in waiting)
         stage += 1
-        del bench, model  # Before the next model is made: two may not fit.
-
-
-def _rival_model(subject: Subject) -> Path:
-    """The file that another program gets, unless its command names one."""
-    return subject.path if subject.path is not None else Path("no-file")
+        del bench, model, rival  # Before the next model is made: two may not fit.
 
 
 class _Bench:
@@ -185,6 +182,7 @@ class _Bench:
             + (0 if test.is_prompt else self.model.head.rows * self.model.head.cols),
             ops=self._ops(test, times_ns, skipped) if self.schedule.ops else (),
             joules_per_token=None if joules is None else joules / (test.n_tokens * total),
+            rival=self.schedule.against,
             rival_tps=tuple(rival_tps),
             kv_type=self.choices.kv_type,
             skips_zeros=skips,

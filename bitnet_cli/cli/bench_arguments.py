@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,16 @@ def percent(text: str | None) -> float:
     if not 0 <= share < 100:
         raise UsageError(f"`--max-regression` takes 0 to 100 percent, not `{text}`", hint="such as `5%`")
     return share / 100
+
+
+def refuse_beside_kernels(given: Mapping[str, object]) -> None:
+    """UsageError if an option is given (not None) that says nothing about single kernels."""
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(
+                f"`--kernels` times kernels without a model, and `{name}` is about models",
+                hint="leave one of them out; `--isa` and `-o` go with it",
+            )
 
 
 def subject_of(

@@ -76,6 +76,7 @@ class Generation:
 
     def __iter__(self) -> Iterator[int]:
         session, timings = self._session, self.timings
+        before = len(session.ids)
         started = time.perf_counter()
         logits = session.evaluate(self._prompt, progress=self._progress)
         timings.prompt_s = time.perf_counter() - started
@@ -88,7 +89,7 @@ class Generation:
             token = self._choose(logits[row, : self._n_vocab], recent)
             if token in self._eos_ids:
                 self.finish_reason = "stop"
-                session.truncate(len(recent))
+                session.truncate(before + len(recent))
                 return
             yield token
             recent.append(token)
@@ -99,7 +100,7 @@ class Generation:
                 timings.accepted_tokens += 1
                 timings.decode_tokens += 1
                 continue
-            session.truncate(len(recent) - 1)
+            session.truncate(before + len(recent) - 1)
             if left == 0:
                 return
             if session.free == 0:

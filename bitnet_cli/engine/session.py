@@ -52,6 +52,7 @@ class Session:
         self.context_length = context_length
         self.ids: list[int] = []
         """The tokens in the cache, in order; their number is the next position."""
+        self.kv_type = kv_type
         self._kv = KVCache(c.n_layers, c.n_kv_heads, c.head_dim, context_length, kv_type)
         self._max_batch = min(max_batch, context_length)
         self.plan = Plan(

@@ -49,14 +49,18 @@ def int8_peak(ctx: Context) -> float:
     return float(rate[0])
 
 
-def kernel_times(min_seconds: float) -> Iterator[KernelTime | None]:
-    """Times every kernel that this build has; None stands for one that this CPU does not run.
+def kernel_times(min_seconds: float, isa: str | None = None) -> Iterator[KernelTime | None]:
+    """Times every kernel that this build has; None stands for one that this CPU does not run or that was not asked for.
 
     Args:
         min_seconds: how long each kernel is called, 0..60; once at least.
+        isa: only kernels of this instruction set; None for all.
     """
     result = ffi.new("bn_bench_result *")
     for index in range(lib.bn_bench_count()):
+        if isa is not None and isa != _isa_of(index):
+            yield None
+            continue
         status = lib.bn_bench_run(index, min_seconds, result)
         if status == lib.BN_ERR_ISA:
             yield None
@@ -75,3 +79,8 @@ def kernel_times(min_seconds: float) -> Iterator[KernelTime | None]:
 def kernel_count() -> int:
     """How many items `kernel_times` yields."""
     return int(lib.bn_bench_count())
+
+
+def _isa_of(index: int) -> str | None:
+    name = lib.bn_bench_isa(index)
+    return ffi.string(name).decode() if name != ffi.NULL else None

@@ -136,7 +136,7 @@ bn_status bn_kv_create(bn_kv_type type, size_t n_layers, size_t n_kv_heads, size
 void bn_kv_free(bn_kv *kv);                 /* NULL is allowed */
 size_t bn_kv_bytes(const bn_kv *kv);        /* address space reserved; pages are taken as positions are written */
 
-/* ---- Plan: a list of ops over named buffers, played by all threads with a barrier after each op. ---- */
+/* ---- Plan: a list of ops over named buffers, played by all threads in the order of the list. ---- */
 
 typedef enum {
     BN_OP_EMBED = 0,      /* out[t] = row tokens[t] of dense, or of head if dense is NULL */
@@ -230,6 +230,7 @@ typedef struct {
 } bn_bench_result;
 
 size_t bn_bench_count(void);                /* kernels of all ISAs compiled in */
+const char *bn_bench_isa(size_t index);     /* ISA of kernel `index`; NULL past the end */
 /* Calls kernel `index` on inputs of a real model's sizes, by the calling thread alone, until min_seconds are spent, at
  * least once. BN_ERR_ISA if this CPU does not run it. The result is the caller's; its names live on. */
 bn_status bn_bench_run(size_t index, double min_seconds, bn_bench_result *result);

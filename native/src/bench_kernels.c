@@ -23,6 +23,7 @@ enum { HEAD_TILES = HEAD_ROWS / BN_TILE_ROWS, READ_LINES = 1 << 21, PROBE_STEPS 
 typedef enum {
     NONE,
     FLOATS,         /* [-1, 1) */
+    COSINES, SINES, /* of one angle: turning by it again and again keeps lengths */
     HALVES,         /* f16, [-1, 1) */
     INT8,           /* any */
     INT32,          /* small */
@@ -159,7 +160,7 @@ static const row rows[] = {
     ROW(group_sums_i8, 0, {INT8, WIDTH}, {ROOM, WIDTH / GROUP * 4})
     ROW(add_scaled_f32, 0, {INT32, TOKENS * BN_GEMM_TILES * BN_TILE_ROWS}, {INT32, TOKENS},
         {FLOATS, BN_GEMM_TILES * BN_TILE_ROWS}, {FLOATS, TOKENS * BN_GEMM_TILES * BN_TILE_ROWS})
-    ROW(rope_f32, 0, {FLOATS, N_HEADS * HEAD_DIM}, {FLOATS, HEAD_DIM / 2}, {FLOATS, HEAD_DIM / 2})
+    ROW(rope_f32, 0, {FLOATS, N_HEADS * HEAD_DIM}, {COSINES, HEAD_DIM / 2}, {SINES, HEAD_DIM / 2})
     ROW(slabs_f32, SLABS_PRODUCTS, {FLOATS, QUERIES * HEAD_DIM}, {FLOATS, POSITIONS * HEAD_DIM},
         {ROOM, QUERIES * POSITIONS * 4})
     ROW(slabs_f16, SLABS_PRODUCTS, {FLOATS, QUERIES * HEAD_DIM}, {HALVES, POSITIONS * HEAD_DIM},
@@ -216,7 +217,7 @@ static void *take(arena *a, size_t n_bytes)
 
 static size_t element_bytes(content c)
 {
-    return c == FLOATS || c == INT32 || c == EVERY_OTHER ? 4 : c == HALVES ? 2 : c == ACTS ? 4 : 1;
+    return c == FLOATS || c == COSINES || c == SINES || c == INT32 || c == EVERY_OTHER ? 4 : c == HALVES ? 2 : c == ACTS ? 4 : 1;
 }
 
 static uint64_t next_random(uint64_t *state)
@@ -248,6 +249,9 @@ static void fill(content c, size_t count, void *data, uint64_t *state)
     if (c == FLOATS)
         for (size_t i = 0; i < count; i++)
             ((float *)data)[i] = (float)(int32_t)(next_random(state) >> 32) * 0x1p-31f;
+    else if (c == COSINES || c == SINES)
+        for (size_t i = 0; i < count; i++)
+            ((float *)data)[i] = c == COSINES ? 0.6f : 0.8f;
     else if (c == EVERY_OTHER)
         for (size_t i = 0; i < count; i++)
             ((uint32_t *)data)[i] = (uint32_t)(2 * i);
@@ -331,6 +335,11 @@ static const char *name_of(bn_isa isa)
 size_t bn_bench_count(void)
 {
     return bn_n_entries;
+}
+
+const char *bn_bench_isa(size_t index)
+{
+    return index < bn_n_entries ? name_of(bn_entries[index].isa) : NULL;
 }
 
 bn_status bn_bench_run(size_t index, double min_seconds, bn_bench_result *result)

@@ -98,7 +98,7 @@ void check_models(int quick)
 
 /* ---- One matrix product ---- */
 
-enum { N_PRODUCTS = 3, MAX_ROWS = 160, MAX_GROUPS = 16 };
+enum { N_PRODUCTS = 3, MAX_ROWS = 528, MAX_GROUPS = 16 };
 
 /* Random trits with scales: one, one per row, or one per group of `group_cols`. */
 typedef struct {
@@ -231,7 +231,7 @@ void check_matmuls(int quick)
 {
     static const size_t shapes[][2] = {{33, 640}, {1, 1},     {5, 3},    {16, 16},
                                        {17, 100}, {100, 129}, {63, 257}, {130, 64},
-                                       {75, 768}, {129, 1024}};
+                                       {75, 768}, {129, 1024}, {300, 1100}, {513, 769}};
     static const size_t kinds[] = {BY_TENSOR, BY_ROW, 64, 128, 256};
     static const size_t token_counts[] = {5, 1, 2, 3, 4, 17, 32};
     static const int32_t thread_counts[] = {1, 2, 5};

@@ -161,3 +161,24 @@ def test_interrupted(bitnet: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Session, "evaluate", interrupt)
     ran = bitnet(*QUICK)
     assert (ran.code, ran.out, ran.err) == (130, "", "error: interrupted\n")
+
+
+def test_random_weights_need_a_file_for_others(bitnet: Callable, tiny: str) -> None:
+    ran = bitnet(*QUICK, "--shape", tiny, "--against", "true")
+    assert ran.code == 2 and "no file to give to the other program" in ran.err and "--save" in ran.err
+
+
+def test_others_get_the_saved_file(bitnet: Callable, tiny: str, tmp_path: Path) -> None:
+    """The other program here prints what it was given as an error."""
+    path, script = tmp_path / "tiny.gguf", tmp_path / "other.sh"
+    script.write_text('echo "$@" >&2; exit 3')
+    ran = bitnet(*QUICK, "--shape", tiny, "--save", str(path), "--against", f"sh {script}")
+    assert ran.code == 1 and f"-m {path} -t 1 -p 8" in ran.err
+
+
+@pytest.mark.parametrize(
+    "option", [["--baseline", "x"], ["--ops"], ["-t", "1"], ["--kernel", "mad"]], ids=str
+)
+def test_kernels_alone_have_no_model(bitnet: Callable, option: list[str]) -> None:
+    ran = bitnet("bench", "--kernels", *option)
+    assert ran.code == 2 and f"`{option[0]}` is about models" in ran.err

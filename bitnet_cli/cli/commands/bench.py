@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bitnet_cli.cli.bench_arguments import counts, percent, subject_of
+from bitnet_cli.cli.bench_arguments import counts, percent, refuse_beside_kernels, subject_of
 from bitnet_cli.cli.options import IsaOpt, KernelOpt, KvTypeOpt, ModelOpt
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import UsageError
@@ -111,13 +111,19 @@ def bench(
     from bitnet_cli.bench.baseline import read_baseline
     from bitnet_cli.bench.host import this_host
     from bitnet_cli.bench.report import csv_text, json_line, markdown, record
+    from bitnet_cli.bench.rival import needs_file
     from bitnet_cli.bench.runner import Schedule, cross, run
     from bitnet_cli.bench.subject import EngineChoices
     from bitnet_cli.engine.options import EngineOptions
     from bitnet_cli.native import physical_cores
 
     if kernels:
-        _time_kernels(output)
+        refuse_beside_kernels(
+            {"-m": model, "--shape": shape, "--save": save, "-t": threads, "--kernel": kernel, "--dense": dense or None,
+             "--kv-type": kv_type, "--roofline": roofline or None, "--ops": ops or None, "--against": against,
+             "--baseline": baseline, "--max-regression": max_regression}
+        )  # fmt: skip
+        _time_kernels(output, isa)
         return
     subject = subject_of(model, shape, embed_type, ffn_zeros, save)
     tests = cross(counts("-p", n_prompt, 0), counts("-n", n_gen, 0), counts("-d", n_depth, 0))
@@ -127,6 +133,12 @@ def bench(
     limit = percent(max_regression)
     if max_regression is not None and baseline is None:
         raise UsageError("`--max-regression` needs a `--baseline`", hint="`--baseline FILE.json`")
+    rival_model = subject.path or save
+    if against is not None and rival_model is None and needs_file(against):
+        raise UsageError(
+            "`--against` has no file to give to the other program: these weights are in memory only",
+            hint="write them with `--save FILE`, or name a model in its command with `-m`",
+        )
     before = read_baseline(baseline) if baseline is not None else []
     if save is not None:
         _save(subject, save)
@@ -135,7 +147,7 @@ def bench(
             return
         raise UsageError("there is nothing to measure", hint="give `-p` or `-n` a number above 0")
     host, records = this_host(), []
-    schedule = Schedule(tests, n_threads, repetitions, ops, roofline, against)
+    schedule = Schedule(tests, n_threads, repetitions, ops, roofline, against, rival_model)
     with out.progress("bench", schedule.n_stages, "stages") as bar:
         for facts, result, limits in run(subject, choices, schedule, bar.update):
             records.append(record(subject, facts, result, host, limits))
@@ -149,13 +161,13 @@ def bench(
         _judge(records, before, baseline, limit)
 
 
-def _time_kernels(output: str) -> None:
+def _time_kernels(output: str, isa: str | None) -> None:
     from bitnet_cli.bench.kernels import COLUMNS, as_json, table, time_kernels
     from bitnet_cli.bench.report import csv_text, json_line
     from bitnet_cli.native.timing import kernel_count
 
     with out.progress("kernels", kernel_count(), "kernels") as bar:
-        times = time_kernels(progress=lambda done, _: bar.update(done))
+        times = time_kernels(isa=isa, progress=lambda done, _: bar.update(done))
     if output == "md":
         out.table("", COLUMNS, table(times))
     elif output == "json":

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitnet_cli.cli.options import I2sLayoutOpt, IsaOpt, JsonOpt, KvTypeOpt, ModelOpt, ThreadsOpt, TilingOpt
+from bitnet_cli.cli.options import (
+    I2sLayoutOpt,
+    IsaOpt,
+    JsonOpt,
+    KernelOpt,
+    KvTypeOpt,
+    ModelOpt,
+    ThreadsOpt,
+    TilingOpt,
+)
 from bitnet_cli.cli.output import Progress, out
 
 if TYPE_CHECKING:
@@ -37,6 +46,7 @@ def perplexity(
     i2s_layout: I2sLayoutOpt = None,
     tiling: TilingOpt = None,
     isa: IsaOpt = None,
+    kernel: KernelOpt = None,
     json: JsonOpt = False,
 ) -> None:
     """Measure how well a model predicts a text.
@@ -59,6 +69,7 @@ def perplexity(
         n_threads=threads,
         context_length=ctx_size,
         isa=isa,
+        kernel=kernel,
         kv_type=kv_type,
         i2s_layout=i2s_layout,
         tiling=tiling,
@@ -66,7 +77,9 @@ def perplexity(
     for note in bitnet.notes:
         out.note(f"note: {note}")
     pieces = chunks_of(bitnet, text, ctx_size)[:chunks]
-    out.note(f"{len(pieces)} chunks of {ctx_size} tokens; {bitnet.isa}, {bitnet.n_threads} threads")
+    out.note(
+        f"{len(pieces)} chunks of {ctx_size} tokens; {bitnet.isa}, {bitnet.n_threads} threads, cache {bitnet.kv_type}"
+    )
     started = time.perf_counter()
     so_far: list[Estimate] = []
     with _progress(len(pieces) * ctx_size) as progress:
@@ -124,6 +137,8 @@ def _report(
             "seconds": round(seconds, 6),
             "threads": bitnet.n_threads,
             "isa": bitnet.isa,
+            "kernel": bitnet.kernel,
+            "kv_type": bitnet.kv_type,
         }
     )
 

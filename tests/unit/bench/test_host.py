@@ -14,15 +14,6 @@ def test_this_host() -> None:
     assert found.cpu and found.cores >= 1 and found.compiler and found.version == __version__
 
 
-def test_cpu_names(tmp_path: Path) -> None:
-    text = tmp_path / "cpuinfo"
-    text.write_text("processor\t: 0\nmodel name\t: Some  CPU  @ 2 GHz\nmodel name\t: Other\n")
-    assert host._cpu_name(text) == "Some CPU @ 2 GHz"
-    text.write_text("CPU implementer\t: 0x41\nCPU part\t: 0xd0c\n")
-    assert host._cpu_name(text).endswith(" 0x41 0xd0c")
-    assert host._cpu_name(tmp_path / "none")
-
-
 def test_commits(tmp_path: Path) -> None:
     assert host._commit(tmp_path) is None
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bitnet_cli.bench import kernels
+from bitnet_cli.errors import UsageError
 from bitnet_cli.native.timing import KernelTime
 
 FAKE = [
@@ -16,7 +17,7 @@ FAKE = [
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "kernel_times", lambda min_seconds: iter([*FAKE, None]))
+    monkeypatch.setattr(kernels, "kernel_times", lambda min_seconds, isa: iter([*FAKE, None]))
     monkeypatch.setattr(kernels, "kernel_count", lambda: 4)
 
 
@@ -25,6 +26,13 @@ def test_kernels_of_one_name_lie_together(fake: None) -> None:
     times = kernels.time_kernels(progress=lambda done, total: seen.append((done, total)))
     assert times == [FAKE[0], FAKE[2], FAKE[1]]
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_one_instruction_set() -> None:
+    times = kernels.time_kernels(0.0, isa="scalar")
+    assert times and {time.isa for time in times} == {"scalar"}
+    with pytest.raises(UsageError, match="no-such"):
+        kernels.time_kernels(0.0, isa="no-such")
 
 
 def test_table() -> None:

@@ -49,7 +49,7 @@ def test_a_record() -> None:
         "embed_type": "q6_k", "kv_type": "f16", "skips_zeros": True, "samples_tps": [64.0, 32.0, 40.0], "median_tps": 40.0,
         "bytes_per_token": 800_000_000, "bytes_read_per_token": 500_000_000, "macs_per_token": 2_400_000_000,
         "bandwidth_gbps": 50.0, "int8_gmacs": 1000.0, "share_of_bandwidth": 0.4, "share_of_int8_peak": 0.096,
-        "joules_per_token": 0.25, "rival_samples_tps": None, "ratio_to_rival": None,
+        "joules_per_token": 0.25, "rival": None, "rival_samples_tps": None, "ratio_to_rival": None,
         "random_weights": True, "synthetic_gate": 0.9,
         "ffn_zeros": {"gate": 0.901, "down": 0.953}, "cpu": HOST.cpu, "cores": 2, "compiler": "gcc 12.2.0",
         "version": "0.1.0", "commit": "0123abc-dirty", "model_filename": None, "model_size": 790_000_000,

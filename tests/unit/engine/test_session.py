@@ -111,6 +111,17 @@ def test_zero_tokens(model: Model) -> None:
     assert generate(model, 0)[0] == []
 
 
+@pytest.mark.parametrize("speculate", [False, True])
+def test_a_prompt_may_follow_tokens_that_are_there(model: Model, speculate: bool) -> None:
+    whole, begun = Session(model), Session(model)
+    begun.evaluate(IDS[:2])
+    texts = [
+        list(Generation(session, prompt, GREEDY, max_new_tokens=8, eos_ids=frozenset(), speculate=speculate))
+        for session, prompt in ((whole, IDS[:4]), (begun, IDS[2:4]))
+    ]
+    assert texts[0] == texts[1] and whole.ids == begun.ids == IDS[:4] + texts[0][:-1]
+
+
 def test_end_token_is_not_yielded(model: Model) -> None:
     ids, _ = generate(model, 8)
     stop = ids[5]
