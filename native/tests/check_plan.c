@@ -102,7 +102,7 @@ void check_models(int quick)
 
 /* ---- One matrix product ---- */
 
-enum { N_PRODUCTS = 3, MAX_ROWS = 160, MAX_GROUPS = 16 };
+enum { N_PRODUCTS = 3, MAX_ROWS = 528, MAX_GROUPS = 16 };
 
 /* Random trits with scales: one, one per row, or one per group of `group_cols`. */
 typedef struct {
