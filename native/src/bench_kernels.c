@@ -58,7 +58,20 @@ typedef struct {
     }
 #define ROW(kernel, products, ...) {#kernel, call_##kernel, products, {__VA_ARGS__}},
 
+/* All slabs of g2, one after the other, with scales of f16. */
+#define CALL_SLABS(kernel, group_blocks, n_groups)                                                                     \
+    static void call_##kernel(void (*fn)(void), void *const *arg)                                                      \
+    {                                                                                                                  \
+        for (size_t slab = 0; slab < SLABS; slab++)                                                                    \
+            ((__typeof__(((bn_kernels *)0)->kernel))fn)((const uint8_t *)arg[0] + slab * SLAB_BYTES, n_groups,         \
+                                                        group_blocks, 1, arg[1], arg[2],                               \
+                                                        (float *)arg[3] + slab * BN_SLAB_ROWS);                        \
+    }
+
+enum { SLAB_BYTES = BN_SLAB_ROWS * (WIDTH / 4 + WIDTH / GROUP * 2) };
+
 CALL(gemv_t2_i8, arg[0], TILES, BLOCKS, arg[1], arg[2])
+CALL_SLABS(gemv_g2_i8, GROUP / BN_BLOCK_COLS, WIDTH / GROUP)
 CALL(gemv_r2_i8, arg[0], WIDTH / BN_GROUP_COLS, arg[1], LAYERS * FFN / 2, arg[2], arg[3])
 CALL(gemv_c2_i8, arg[0], WIDTH / BN_STRIP_ROWS, arg[1], arg[2], LAYERS * FFN / 2, arg[3])
 CALL(table_l3_i8, arg[0], LOOKUPS, arg[1])
@@ -122,6 +135,8 @@ CALL_TILES(gemm_q4_0_i16, Q4_0_TILE, 32)
 
 static const row rows[] = {
     ROW(gemv_t2_i8, (uint64_t)LAYERS * FFN * WIDTH, {PACKED, MATRIX_BYTES}, {INT8, WIDTH}, {ROOM, LAYERS * FFN * 4})
+    ROW(gemv_g2_i8, (uint64_t)LAYERS * FFN * WIDTH, {PACKED, SLABS * SLAB_BYTES}, {INT8, WIDTH}, {INT32, WIDTH / GROUP},
+        {ROOM, LAYERS * FFN * 4})
     ROW(gemv_r2_i8, LIVE_PRODUCTS, {PACKED_HALF, MATRIX_BYTES}, {EVERY_OTHER, LAYERS * FFN / 2}, {INT8, WIDTH},
         {ROOM, LAYERS * FFN / 2 * 4})
     ROW(gemv_c2_i8, LIVE_PRODUCTS, {PACKED_HALF, MATRIX_BYTES}, {EVERY_OTHER, LAYERS * FFN / 2}, {INT8, LAYERS * FFN / 2},

@@ -106,25 +106,37 @@ static void pack_row(const bn_dmat *mat, const uint8_t *row, size_t r, uint8_t *
 
 /* ---- From trits ---- */
 
-enum { PANEL_BLOCKS = 48 };     /* of 16 cols: whole groups of every layout */
+enum { PANEL_BLOCKS = 48 };     /* of 16 cols: whole groups of every layout, whole blocks of q4_0 */
 
-/* n values trit * scale at col `col` of a row: codes 0..2 that lie `step` bytes apart four by four. */
-static void write_values(bn_type type, const uint8_t *codes, size_t step, size_t col, size_t n, float scale, uint8_t *row)
+/* Where the four codes 0..2 of cols 4*i.. of a row lie in a panel of one tile, which begins with the row. */
+static const uint8_t *four_codes(const uint8_t *panel, size_t i)
 {
-    uint16_t half;
-    bn_f16_from_f32__scalar(&scale, 1, &half);
+    return panel + 4 * BN_TILE_ROWS * i;
+}
+
+/* n values trit * scale as floats of 4 or 2 bytes. */
+static void write_floats(bn_type type, const uint8_t *panel, size_t n, float scale, uint8_t *out)
+{
     for (size_t c = 0; c < n; c++) {
-        int trit = codes[c / 4 * step + c % 4] - 1;
-        float value = (float)trit * scale;
-        if (type == BN_TYPE_F32) {
-            memcpy(row + (col + c) * sizeof value, &value, sizeof value);
-        } else if (type == BN_TYPE_F16) {
-            bn_f16_from_f32__scalar(&value, 1, &half);
-            memcpy(row + (col + c) * sizeof half, &half, sizeof half);
-        } else {
-            uint8_t *block = row + (col + c) / 32 * 18, *byte = block + 2 + c % 16;
-            memcpy(block, &half, sizeof half);
-            *byte = (uint8_t)(c % 32 < 16 ? trit + 8 : *byte | (trit + 8) << 4);
+        float value = (float)(four_codes(panel, c / 4)[c % 4] - 1) * scale;
+        if (type == BN_TYPE_F32)
+            memcpy(out + c * sizeof value, &value, sizeof value);
+        else
+            bn_f16_from_f32__scalar(&value, 1, (uint16_t *)(void *)(out + c * sizeof(uint16_t)));
+    }
+}
+
+/* n values as blocks of q4_0: trit + 8 is code + 7, four at a time; none carries into its neighbour. */
+static void write_q4_0(const uint8_t *panel, size_t n, float scale, uint8_t *block)
+{
+    uint16_t d;
+    bn_f16_from_f32__scalar(&scale, 1, &d);
+    for (size_t i = 0; i < n / 4; i += 8, block += 18) {
+        memcpy(block, &d, sizeof d);
+        for (size_t k = 0; k < 4; k++) {
+            uint32_t low = load_word(four_codes(panel, i + k)) + 0x07070707;
+            uint32_t both = low | (load_word(four_codes(panel, i + 4 + k)) + 0x07070707) << 4;
+            memcpy(block + 2 + 4 * k, &both, sizeof both);
         }
     }
 }
@@ -133,15 +145,21 @@ static void write_values(bn_type type, const uint8_t *codes, size_t step, size_t
 static const uint8_t *rows_of_trits(const pack_job *job, size_t row, size_t n_rows, uint8_t *scratch)
 {
     const bn_tmat *from = job->trits;
+    bn_type type = job->mat->type;
     uint8_t *panel = scratch + job->scratch_bytes - PANEL_BLOCKS * 256;
     size_t most = from->group_blocks ? from->group_blocks : PANEL_BLOCKS;
     for (size_t first = 0; first < from->n_blocks; first += most) {
         size_t n = from->n_blocks - first < most ? from->n_blocks - first : most, col = first * BN_BLOCK_COLS;
         size_t left = from->cols - col, n_cols = left < n * BN_BLOCK_COLS ? left : n * BN_BLOCK_COLS;
         bn_tmat_panel(from, &job->ctx->kernels, row / BN_TILE_ROWS, first, n, panel);
-        for (size_t r = 0; r < n_rows; r++)
-            write_values(job->mat->type, panel + 4 * r, 4 * BN_TILE_ROWS, col, n_cols,
-                         bn_tmat_scale(from, row + r, col), scratch + r * job->row_bytes);
+        for (size_t r = 0; r < n_rows; r++) {
+            float scale = bn_tmat_scale(from, row + r, col);
+            uint8_t *out = scratch + r * job->row_bytes + bn_type_row_bytes(type, col);
+            if (type == BN_TYPE_Q4_0)
+                write_q4_0(panel + 4 * r, n_cols, scale, out);
+            else
+                write_floats(type, panel + 4 * r, n_cols, scale, out);
+        }
     }
     return scratch;
 }

@@ -27,9 +27,9 @@
  *       bits 0, 5 and 10. Its bit 15 is bit v of the index of the cols 45..47. The index of weights a, b, c (-1, 0, +1)
  *       is the magnitude of n = 9*a + 3*b + c in bits 0..3 and its sign in bit 4 (set if n < 0).
  *
- *   g2  groups, for a matrix with a scale per row and group of 64, 128 or 256 cols. 64 rows are a slab, which holds group
- *       after group: its four tiles as in t2, each of group_cols / 16 blocks, then the scales of the 64 rows, as f16 if all
- *       scales of the matrix are numbers of f16, else as float32.
+ *   g2  groups, for a matrix with a scale per row and group of 64, 128 or 256 cols. 64 rows are a slab, which holds
+ *       group after group: its four tiles as in t2, each of group_cols / 16 blocks, then the scales of the 64 rows, as
+ *       f16 if all scales of the matrix are numbers of f16, else as float32.
  *
  * The panel: codes of 1 or 2 tiles one to a byte, in groups of four cols, panel[group][tile][16 rows][4 cols].
  *
@@ -89,6 +89,12 @@ typedef struct bn_kernels {
      * 2^17. q_sum: the sum of the q that the table was made from: it turns sums of weights into sums of codes. */
     void (*gemv_l3_i8)(const uint8_t *slabs, size_t n_slabs, size_t n_groups, const void *table, int32_t q_sum,
                        int32_t *sums);
+
+    /* g2: acc[64] = sum over n_groups groups, one after the other from +0 on, of (float)(sum over the group's cols of
+     * code * q - q_sums[group]) * scale, for the rows of one slab. group_blocks: 4, 8 or 16. halves: scales are f16.
+     * q: int8 [16*group_blocks*n_groups]. */
+    void (*gemv_g2_i8)(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,
+                       const int32_t *q_sums, float *acc);
 
     /* Panel of blocks first..first+n_blocks-1 of tiles tile..tile+n_tiles-1. stride: bytes of a tile (t2), row (r2),
      * col (c2) or slab (l3). 1 <= n_tiles <= BN_GEMM_TILES; first is a multiple of 16, for l3 first and n_blocks are

@@ -5,8 +5,8 @@
  * once, straight from their layout, and a layout of rows or cols leaves out what a zero makes needless. The integers are
  * the same in every case.
  *
- * Where groups of cols have scales of their own, each group's integers become floats that are added up, group after group;
- * the sum of a group's activations is known before. */
+ * Where groups of cols have scales of their own, each group's integers become floats that are added up, group after
+ * group; the sum of a group's activations is known before. */
 #include <string.h>
 
 #include "plan.h"
@@ -40,7 +40,8 @@ static __typeof__(((bn_kernels *)0)->unpack_t2) unpack_for(const bn_kernels *k, 
     return NULL;
 }
 
-/* y[n] = descaled sums of token t: matrix m of the op, or added to y. row_scales: of these rows, NULL if one is for all. */
+/* y[n] = descaled sums of token t: matrix m of the op, or added to y. row_scales: of these rows, NULL if all have the
+ * same. */
 static void descale(const bn_run *run, const bn_op *op, int32_t m, size_t t, const int32_t *sums, size_t n,
                     const float *row_scales, int add, float *y)
 {
@@ -112,9 +113,9 @@ static void play_gemm(const bn_run *run, const bn_op *op, int32_t m, size_t tile
         deliver(run, op, m, t, row, n_rows, sums + t * n, u);
 }
 
-/* The scales of `n` rows of a group from row `row` of the slab on, as floats; from g2, or widened into `floats`. */
-static const float *group_scales(const bn_kernels *k, const bn_tmat *mat, size_t slab, size_t group, size_t row, size_t n,
-                                 float *floats)
+/* The scales of n rows of a group from row `row` of the slab on, as floats; from g2, or widened into `floats`. */
+static const float *group_scales(const bn_kernels *k, const bn_tmat *mat, size_t slab, size_t group, size_t row,
+                                 size_t n, float *floats)
 {
     const uint8_t *scales = bn_tmat_group_scales(mat, slab, group, row);
     if (mat->group_scale_bytes == sizeof *floats)
@@ -162,19 +163,13 @@ static void play_gemm_groups(const bn_run *run, const bn_op *op, int32_t m, size
 static void play_groups(const bn_run *run, const bn_op *op, int32_t m, size_t slab, const int32_t *q_sums)
 {
     const bn_tmat *mat = op->mat[m];
-    const bn_kernels *k = kernels(run);
     const bn_buf_view *in = &run->plan->views[op->in];
     size_t row = slab * BN_SLAB_ROWS, n_rows = mat->rows - row < BN_SLAB_ROWS ? mat->rows - row : BN_SLAB_ROWS;
     for (size_t t = 0; t < run->n_tokens; t++) {
-        const int8_t *q = in->i8 + t * in->stride;
-        int32_t sums[BN_SLAB_ROWS];
-        float acc[BN_SLAB_ROWS] = {0}, scales[BN_SLAB_ROWS];
-        for (size_t g = 0; g < mat->n_groups; g++) {
-            k->gemv_t2_i8(bn_tmat_group(mat, slab, g), SLAB_TILES, mat->group_blocks,
-                          q + g * mat->group_blocks * BN_BLOCK_COLS, sums);
-            k->add_scaled_f32(sums, BN_SLAB_ROWS, 1, q_sums + t * mat->n_groups + g, 0,
-                              group_scales(k, mat, slab, g, 0, BN_SLAB_ROWS, scales), acc);
-        }
+        float acc[BN_SLAB_ROWS];
+        kernels(run)->gemv_g2_i8(mat->weights + slab * mat->stride, mat->n_groups, mat->group_blocks,
+                                 mat->group_scale_bytes == sizeof(uint16_t), in->i8 + t * in->stride,
+                                 q_sums + t * mat->n_groups, acc);
         deliver_groups(run, op, m, t, row, n_rows, acc);
     }
 }
@@ -341,8 +336,8 @@ static size_t tiles_per_piece(const bn_run *run, const bn_op *op, int32_t m)
 }
 
 /* q_sums: from sum_groups for a matrix of g2, else NULL. */
-static void play_piece(const bn_run *run, const bn_op *op, int32_t m, size_t tile, size_t n_tiles, const int32_t *q_sums,
-                       uint8_t *scratch)
+static void play_piece(const bn_run *run, const bn_op *op, int32_t m, size_t tile, size_t n_tiles,
+                       const int32_t *q_sums, uint8_t *scratch)
 {
     const bn_tmat *mat = op->mat[m];
     size_t row = tile * BN_TILE_ROWS, n = n_tiles * BN_TILE_ROWS, n_rows = mat->rows - row < n ? mat->rows - row : n;
@@ -377,7 +372,7 @@ static size_t group_sums_bytes(const bn_tmat *mat, size_t n_tokens)
     return bn_div_up(n_tokens * mat->n_groups * sizeof(int32_t), 64) * 64;
 }
 
-/* The sums of each group's activations, [n_tokens][n_groups]. Every thread makes them for itself, as it makes tables. */
+/* The sums of each group's activations, [n_tokens][n_groups]. Every thread makes them for itself, like tables. */
 static void sum_groups(const bn_run *run, const bn_op *op, const bn_tmat *mat, int32_t *q_sums)
 {
     const bn_buf_view *in = &run->plan->views[op->in];

@@ -5,7 +5,6 @@
  * not know each other. The work is cut into pieces small enough for the L2 cache. */
 #include "tmat.h"
 
-#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,22 +134,24 @@ static void write_t2(const bn_tmat *mat, const code_piece *piece, size_t row, si
 static void write_g2(const bn_tmat *mat, const code_piece *piece, size_t row, size_t col, const uint8_t *scales)
 {
     size_t n = mat->group_blocks, group_cols = n * BN_BLOCK_COLS, first = col / group_cols;
+    size_t scale_bytes = mat->group_scale_bytes;
     size_t n_rows = mat->n_units * BN_SLAB_ROWS - row, n_groups = mat->n_groups - first;
     n_rows = n_rows < PIECE_ROWS ? n_rows : PIECE_ROWS;
     n_groups = n_groups < PIECE_COLS / group_cols ? n_groups : PIECE_COLS / group_cols;
     for (size_t r = 0; r < n_rows; r++)
         for (size_t g = 0; g < n_groups; g++) {
             size_t slab = (row + r) / BN_SLAB_ROWS, at = r % BN_SLAB_ROWS, group = first + g;
-            uint8_t *out = bn_tmat_group(mat, slab, group) + at / BN_TILE_ROWS * n * BN_BLOCK_BYTES + at % BN_TILE_ROWS * 4;
+            uint8_t *out =
+                bn_tmat_group(mat, slab, group) + at / BN_TILE_ROWS * n * BN_BLOCK_BYTES + at % BN_TILE_ROWS * 4;
             for (size_t block = 0; block < n; block++) {
                 uint32_t word = t2_word(piece->at[r] + g * group_cols + 16 * block);
                 memcpy(out + block * BN_BLOCK_BYTES, &word, sizeof word);
             }
             uint8_t *scale = bn_tmat_group_scales(mat, slab, group, at);
             if (row + r < mat->rows)
-                memcpy(scale, scales + ((row + r) * mat->n_groups + group) * mat->group_scale_bytes, mat->group_scale_bytes);
+                memcpy(scale, scales + ((row + r) * mat->n_groups + group) * scale_bytes, scale_bytes);
             else
-                memset(scale, 0, mat->group_scale_bytes);
+                memset(scale, 0, scale_bytes);
         }
 }
 
@@ -306,48 +307,6 @@ static int measure(bn_tmat *mat)
     return 1;
 }
 
-/* Notes what has a scale of its own: the tensor, rows, or groups of cols. Returns 0 if the scales fit neither, or not the
- * layout. */
-static int measure_scales(bn_tmat *mat, size_t n_scale_rows, size_t n_scale_cols)
-{
-    if (n_scale_cols != 1) {
-        size_t group_cols = n_scale_cols ? mat->cols / n_scale_cols : 0;
-        if (n_scale_rows != mat->rows || (group_cols != 64 && group_cols != 128 && group_cols != 256) ||
-            group_cols * n_scale_cols != mat->cols)
-            return 0;
-        mat->n_groups = n_scale_cols;
-        mat->group_blocks = group_cols / BN_BLOCK_COLS;
-    }
-    return (n_scale_rows == 1 || n_scale_rows == mat->rows) && (mat->n_groups > 0) == (mat->layout == BN_LAYOUT_G2);
-}
-
-static int all_finite(const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(x[i]))
-            return 0;
-    return 1;
-}
-
-/* scales[n] as f16, or NULL if there is no memory or some are no numbers of f16. */
-static uint16_t *halves_of(const bn_kernels *k, const float *scales, size_t n)
-{
-    enum { AT_ONCE = 256 };
-    uint16_t *halves = malloc(n * sizeof *halves);
-    if (halves)
-        k->f16_from_f32(scales, n, halves);
-    for (size_t i = 0; halves && i < n; i += AT_ONCE) {
-        float back[AT_ONCE];
-        size_t some = n - i < AT_ONCE ? n - i : AT_ONCE;
-        k->dequant_f16(halves + i, some, back);
-        if (memcmp(back, scales + i, some * sizeof *back) != 0) {
-            free(halves);
-            halves = NULL;
-        }
-    }
-    return halves;
-}
-
 /* Allocates all that a matrix of this shape holds. */
 static bn_tmat *new_tmat(bn_ctx *ctx, const bn_tmat *shape, const float *scales, size_t n_scale_rows)
 {
@@ -398,16 +357,16 @@ bn_status bn_tmat_pack(bn_ctx *ctx, bn_pack_format format, bn_layout layout, con
     bn_tmat shape = {.rows = rows, .cols = cols, .layout = layout, .group_scale_bytes = sizeof *scales};
     file_rows source = {.format = format, .data = data};
     if (!ctx || !data || !out || !find_rows(&source, rows, cols, tiling, n_bytes) || !scales ||
-        !measure_scales(&shape, n_scale_rows, n_scale_cols) || !measure(&shape))
+        !bn_tmat_measure_scales(&shape, n_scale_rows, n_scale_cols) || !measure(&shape))
         return BN_ERR_ARG;
     *out = NULL;
-    if (!all_finite(scales, n_scale_rows * n_scale_cols))
+    if (!bn_scales_are_finite(scales, n_scale_rows * n_scale_cols))
         return BN_ERR_SCALE;
     if (!bn_pool_is_alive(ctx->pool))
         return BN_ERR_THREAD;
     pack_job job = {.pool = ctx->pool, .source = source, .scales = (const uint8_t *)scales};
     atomic_init(&job.bad, 0);
-    uint16_t *halves = shape.n_groups ? halves_of(&ctx->kernels, scales, rows * n_scale_cols) : NULL;
+    uint16_t *halves = shape.n_groups ? bn_scales_as_f16(&ctx->kernels, scales, rows * n_scale_cols) : NULL;
     if (halves) {
         job.scales = (const uint8_t *)halves;
         shape.group_scale_bytes = sizeof *halves;
@@ -431,35 +390,6 @@ void bn_tmat_panel(const bn_tmat *mat, const bn_kernels *k, size_t tile, size_t 
                      tile % SLAB_TILES, 1, 0, n_blocks, panel);
         break;
     }
-}
-
-float bn_tmat_scale(const bn_tmat *mat, size_t row, size_t col)
-{
-    if (mat->n_groups == 0)
-        return mat->row_scales ? mat->row_scales[row] : mat->scale;
-    const uint8_t *at = bn_tmat_group_scales(mat, row / BN_SLAB_ROWS, col / BN_BLOCK_COLS / mat->group_blocks,
-                                             row % BN_SLAB_ROWS);
-    float scale;
-    if (mat->group_scale_bytes == sizeof scale)
-        memcpy(&scale, at, sizeof scale);
-    else
-        bn_dequant_f16__scalar(at, 1, &scale);
-    return scale;
-}
-
-int bn_tmat_scales_are_f16(const bn_tmat *mat)
-{
-    if (mat->n_groups)
-        return mat->group_scale_bytes == sizeof(uint16_t);
-    for (size_t row = 0; row < (mat->row_scales ? mat->rows : 1); row++) {
-        float scale = bn_tmat_scale(mat, row, 0), back;
-        uint16_t half;
-        bn_f16_from_f32__scalar(&scale, 1, &half);
-        bn_dequant_f16__scalar(&half, 1, &back);
-        if (memcmp(&scale, &back, sizeof scale) != 0)
-            return 0;
-    }
-    return 1;
 }
 
 bn_status bn_tmat_unpack(const bn_tmat *mat, int8_t *trits)

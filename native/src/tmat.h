@@ -45,6 +45,13 @@ float bn_tmat_scale(const bn_tmat *mat, size_t row, size_t col);
 /* 1 if every scale is a number of f16. */
 int bn_tmat_scales_are_f16(const bn_tmat *mat);
 
+/* Notes what has a scale of its own: the tensor, rows, or groups of cols. Returns 0 if the scales fit none of these, or
+ * not the layout. */
+int bn_tmat_measure_scales(bn_tmat *mat, size_t n_scale_rows, size_t n_scale_cols);
+int bn_scales_are_finite(const float *scales, size_t n);
+/* scales[n] as f16, to be freed; NULL if there is no memory or some are no numbers of f16. */
+uint16_t *bn_scales_as_f16(const bn_kernels *k, const float *scales, size_t n);
+
 static inline size_t bn_div_up(size_t a, size_t b)
 {
     return (a + b - 1) / b;

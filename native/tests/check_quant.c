@@ -171,9 +171,11 @@ static void check_one_add_scaled(const target *t, size_t n, size_t n_tokens, siz
     static scratch master_scales, master_q;
     static check_guard guard_q;
     size_t total = n * n_tokens, n_q = n_tokens ? (n_tokens - 1) * q_stride + 1 : 0;
-    int32_t *sums0 = scratch_get(&master_x, total * sizeof(int32_t)), *q0 = scratch_get(&master_q, n_q * sizeof(int32_t));
+    int32_t *sums0 = scratch_get(&master_x, total * sizeof(int32_t));
+    int32_t *q0 = scratch_get(&master_q, n_q * sizeof(int32_t));
     float *scales0 = scratch_get(&master_scales, n * sizeof(float));
-    float *acc0 = scratch_get(&master_w, total * sizeof(float)), *expected = scratch_get(&expected_y, total * sizeof(float));
+    float *acc0 = scratch_get(&master_w, total * sizeof(float));
+    float *expected = scratch_get(&expected_y, total * sizeof(float));
     for (size_t i = 0; i < total; i++)
         sums0[i] = (int32_t)check_below(1u << 31) - (1 << 30);
     for (size_t i = 0; i < n_q; i++)
@@ -202,10 +204,60 @@ static void check_add_scaled(const target *t)
                 check_one_add_scaled(t, n, token_counts[i], turn % 5, (float_pattern)pattern, place_of(turn));
 }
 
+/* Codes at random, or all 2 with q all -128 or all 127. */
+static void check_one_slab(const target *t, size_t n_groups, size_t group_blocks, int halves, size_t pattern,
+                           int extreme)
+{
+    check_place place = place_of(pattern + n_groups);
+    check_case("%s %s: %zu groups of %zu blocks, halves %d, scales %zu, extreme %d, place %d", t->kernel, t->isa,
+               n_groups, group_blocks, halves, pattern, extreme, (int)place);
+    size_t code_bytes = group_blocks * 256, scale_bytes = BN_SLAB_ROWS * (halves ? 2 : 4);
+    size_t bytes = n_groups * (code_bytes + scale_bytes), n_q = n_groups * group_blocks * BN_BLOCK_COLS;
+    uint8_t *slab0 = scratch_get(&master_x, bytes);
+    int8_t *q0 = scratch_get(&master_w, n_q);
+    float expected[BN_SLAB_ROWS];
+    for (size_t g = 0; g < n_groups; g++) {
+        uint8_t *codes = slab0 + g * (code_bytes + scale_bytes);
+        for (size_t i = 0; i < code_bytes; i++)
+            for (unsigned shift = 0; shift < 8; shift += 2)
+                codes[i] = (uint8_t)((shift ? codes[i] : 0) | (extreme ? 2 : check_below(3)) << shift);
+        if (halves)
+            fill_halves((uint16_t *)(void *)(codes + code_bytes), BN_SLAB_ROWS, (half_pattern)(pattern % HALVES_COUNT));
+        else
+            fill_floats((float *)(void *)(codes + code_bytes), BN_SLAB_ROWS, (float_pattern)(pattern % FLOATS_COUNT));
+    }
+    fill_bytes(q0, n_q);
+    if (extreme)
+        memset(q0, extreme == 1 ? 0x80 : 0x7f, n_q);
+    int32_t *q_sums = check_alloc(&guard_w, n_groups * sizeof *q_sums, sizeof *q_sums, place);
+    bn_group_sums_i8__scalar(q0, n_groups, group_blocks * BN_BLOCK_COLS, q_sums);
+    bn_gemv_g2_i8__scalar(slab0, n_groups, group_blocks, halves, q0, q_sums, expected);
+
+    static check_guard guard_q;
+    uint8_t *slab = check_copy(&guard_x, slab0, bytes, 64, place);
+    int8_t *q = check_copy(&guard_q, q0, n_q, 64, place);
+    float *acc = check_alloc(&guard_y, sizeof expected, sizeof *acc, place);
+    TARGET_FN(t, gemv_g2_i8)(slab, n_groups, group_blocks, halves, q, q_sums, acc);
+    check(check_same_floats(acc, expected, BN_SLAB_ROWS), "the sums differ from the reference");
+    check(check_surroundings(&guard_y), "wrote outside of the sums");
+}
+
+static void check_slabs(const target *t)
+{
+    static const size_t counts[] = {0, 1, 2, 3, 7, 20};
+    size_t turn = 0;
+    for (size_t i = 0; i < COUNT_OF(counts); i++)
+        for (size_t group_blocks = 4; group_blocks <= 16; group_blocks *= 2)
+            for (size_t pattern = 0; pattern < FLOATS_COUNT; pattern++, turn++)
+                for (int halves = 0; halves < 2; halves++)
+                    check_one_slab(t, counts[i], group_blocks, halves, pattern, (int)(turn % 3));
+}
+
 const kernel_check quant_checks[] = {{"rmsnorm_f32", check_rmsnorm},
                                      {"quant_i8", check_quant},
                                      {"descale_f32", check_descale},
                                      {"descale_rows_f32", check_descale_rows},
                                      {"group_sums_i8", check_group_sums},
                                      {"add_scaled_f32", check_add_scaled},
+                                     {"gemv_g2_i8", check_slabs},
                                      {NULL, NULL}};

@@ -55,7 +55,7 @@ ALWAYS_INLINE void add_fields(row_sums *acc, uint8x16_t w, const int8x16_t value
 }
 
 /* sums[16] (+)= at most FOLD_BLOCKS blocks of one tile @ q */
-static void tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q, int add, int32_t *sums)
+ALWAYS_INLINE void tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q, int add, int32_t *sums)
 {
     row_sums acc[4];
     UNROLL
@@ -84,6 +84,9 @@ void bn_gemv_t2_i8__dotprod(const uint8_t *tiles, size_t n_tiles, size_t n_block
         } while (first < n_blocks);
     }
 }
+
+#define TILE_DOT(tile, n_blocks, q, sums) tile_dot(tile, n_blocks, q, 0, sums)
+BN_GEMV_G2(dotprod)
 
 /* BOUND: a lane takes 16 products of field 2 per group, at least 16 * 32 * -128 = -2^16, and there are at most 2^14
  * groups: -2^30. Fields 0 and 3 are less. */

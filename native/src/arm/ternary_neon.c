@@ -38,7 +38,7 @@ ALWAYS_INLINE void add_block(int16x8_t acc[8], const uint8_t *block, const int8_
 }
 
 /* sums[16] = one tile @ q */
-static void tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q, int32_t *sums)
+ALWAYS_INLINE void tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q, int32_t *sums)
 {
     int32x4_t wide[8];
     UNROLL
@@ -66,6 +66,9 @@ void bn_gemv_t2_i8__neon(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, 
     for (size_t i = 0; i < n_tiles; i++)
         tile_dot(tiles + i * n_blocks * BN_BLOCK_BYTES, n_blocks, q, sums + i * BN_TILE_ROWS);
 }
+
+#define TILE_DOT tile_dot
+BN_GEMV_G2(neon)
 
 /* ---- One token: rows and cols ---- */
 

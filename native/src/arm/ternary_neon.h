@@ -36,6 +36,47 @@ ALWAYS_INLINE void bn_put(int32_t *out, int32x4_t sum, int add)
     vst1q_s32(out, add ? vaddq_s32(vld1q_s32(out), sum) : sum);
 }
 
+/* acc[16] += (float)(sums - q_sum) * scale; scales are f16 or float32. */
+ALWAYS_INLINE void bn_add_tile(const int32_t *sums, int32_t q_sum, const uint8_t *scales, int halves, float *acc)
+{
+    UNROLL
+    for (size_t i = 0; i < BN_TILE_ROWS; i += 4) {
+        float32x4_t value = vcvtq_f32_s32(vsubq_s32(vld1q_s32(sums + i), vdupq_n_s32(q_sum)));
+        float32x4_t scale = halves ? vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(scales + 2 * i)))
+                                   : vreinterpretq_f32_u8(vld1q_u8(scales + 4 * i));
+        vst1q_f32(acc + i, vaddq_f32(vld1q_f32(acc + i), vmulq_f32(value, scale)));
+    }
+}
+
+/* gemv_g2_i8 of an ISA that has defined TILE_DOT(tile, n_blocks, q, sums), which writes int32 sums[16]. The blocks of a
+ * group are a constant: short loops whose length is known. */
+#define BN_GEMV_G2(isa)                                                                                                \
+    ALWAYS_INLINE void slab_dot(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,\
+                                const int32_t *q_sums, float *acc)                                                     \
+    {                                                                                                                  \
+        const size_t tile_bytes = group_blocks * BN_BLOCK_BYTES, scale_bytes = BN_TILE_ROWS * (halves ? 2 : 4);        \
+        memset(acc, 0, BN_SLAB_ROWS * sizeof *acc);                                                                    \
+        for (size_t g = 0; g < n_groups; g++, q += group_blocks * BN_BLOCK_COLS) {                                     \
+            const uint8_t *scales = slab + BN_SLAB_ROWS / BN_TILE_ROWS * tile_bytes;                                   \
+            for (size_t i = 0; i < BN_SLAB_ROWS / BN_TILE_ROWS; i++) {                                                 \
+                int32_t sums[BN_TILE_ROWS];                                                                            \
+                TILE_DOT(slab + i * tile_bytes, group_blocks, q, sums);                                                \
+                bn_add_tile(sums, q_sums[g], scales + i * scale_bytes, halves, acc + i * BN_TILE_ROWS);                \
+            }                                                                                                          \
+            slab = scales + BN_SLAB_ROWS / BN_TILE_ROWS * scale_bytes;                                                 \
+        }                                                                                                              \
+    }                                                                                                                  \
+                                                                                                                       \
+    void bn_gemv_g2_i8__##isa(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,  \
+                              const int32_t *q_sums, float *acc)                                                       \
+    {                                                                                                                  \
+        switch (group_blocks) {                                                                                        \
+        case 4: slab_dot(slab, n_groups, 4, halves, q, q_sums, acc); break;                                            \
+        case 8: slab_dot(slab, n_groups, 8, halves, q, q_sums, acc); break;                                            \
+        default: slab_dot(slab, n_groups, 16, halves, q, q_sums, acc);                                                 \
+        }                                                                                                              \
+    }
+
 /* gemv_r2_i8 of an ISA that has defined int32x4_t rows_dot(row[ROWS], ahead[ROWS], n_groups, q), the sums of ROWS rows
  * of r2; it asks memory for the rows `ahead`. The last row stands in for those that are missing. */
 #define BN_GEMV_R2(isa)                                                                                                \

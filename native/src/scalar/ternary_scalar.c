@@ -2,7 +2,10 @@
  *
  * The layouts t2, r2 and c2 and the panel are drawn in kernels.h. |sum| <= 2 * 128 * cols, so int32 holds any cols up to
  * 2^23. */
+#include <string.h>
+
 #include "../kernels.h"
+#include "half_scalar.h"
 
 /* ---- Where the code of a (row, col) lies ---- */
 
@@ -41,6 +44,34 @@ void bn_gemv_t2_i8__scalar(const uint8_t *tiles, size_t n_tiles, size_t n_blocks
         sums[row] = 0;
         for (size_t col = 0; col < BN_BLOCK_COLS * n_blocks; col++)
             sums[row] += code_t2(tiles, n_blocks * BN_BLOCK_BYTES, row, col) * q[col];
+    }
+}
+
+static float scale_of(const uint8_t *at, int half)
+{
+    uint16_t bits;
+    float scale;
+    memcpy(&bits, at, sizeof bits);
+    if (half)
+        return bn_f32_from_f16(bits);
+    memcpy(&scale, at, sizeof scale);
+    return scale;
+}
+
+void bn_gemv_g2_i8__scalar(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,
+                           const int32_t *q_sums, float *acc)
+{
+    size_t tile_bytes = group_blocks * BN_BLOCK_BYTES, scales_at = BN_SLAB_ROWS / BN_TILE_ROWS * tile_bytes;
+    size_t group_bytes = scales_at + BN_SLAB_ROWS * (halves ? 2 : 4);
+    for (size_t row = 0; row < BN_SLAB_ROWS; row++) {
+        acc[row] = 0.0f;
+        for (size_t g = 0; g < n_groups; g++) {
+            const uint8_t *group = slab + g * group_bytes, *at = group + scales_at + row * (halves ? 2 : 4);
+            int32_t sum = 0;
+            for (size_t col = 0; col < BN_BLOCK_COLS * group_blocks; col++)
+                sum += code_t2(group, tile_bytes, row, col) * q[g * BN_BLOCK_COLS * group_blocks + col];
+            acc[row] += (float)(sum - q_sums[g]) * scale_of(at, halves);
+        }
     }
 }
 

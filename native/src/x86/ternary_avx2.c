@@ -64,7 +64,7 @@ ALWAYS_INLINE __m256i fold(half_sums acc)
 }
 
 /* sums[16] = one tile @ q */
-static void tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q, int32_t *sums)
+ALWAYS_INLINE void tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q, int32_t *sums)
 {
     __m256i zero = _mm256_setzero_si256(), wide[HALVES] = {zero, zero};
     for (size_t first = 0; first < n_blocks; first += FOLD) {
@@ -89,6 +89,15 @@ void bn_gemv_t2_i8__avx2(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, 
 {
     for (size_t i = 0; i < n_tiles; i++)
         tile_dot(tiles + i * n_blocks * BN_BLOCK_BYTES, n_blocks, q, sums + i * BN_TILE_ROWS);
+}
+
+#define TILE_DOT tile_dot
+#include "slab_x86.h"
+
+void bn_gemv_g2_i8__avx2(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,
+                         const int32_t *q_sums, float *acc)
+{
+    bn_gemv_slab(slab, n_groups, group_blocks, halves, q, q_sums, acc);
 }
 
 /* A row of r2 is read from end to end, then the next one: many lines at once are on their way to the L2 cache only.

@@ -21,7 +21,7 @@ _Static_assert((int64_t)FOLD_BLOCKS * 4 * 128 * -128 >= INT32_MIN, "sums of fiel
 /* Memory answers late: ask for the weights this far ahead. Reading past the end of the matrix is only a hint. */
 enum { PREFETCH_BYTES = 6144 };
 
-enum { PANEL_BLOCK_BYTES = 256, PANEL_GROUP_BYTES = 64, TOKENS = 12 };
+enum { PANEL_BLOCK_BYTES = 256, PANEL_GROUP_BYTES = 64, TOKENS = 12, SLAB_TILES = BN_SLAB_ROWS / BN_TILE_ROWS };
 
 /* acc += codes . q. An asm line because gcc 12 copies and spills the accumulators of the intrinsic. */
 ALWAYS_INLINE __m512i dot(__m512i acc, __m512i codes, __m512i q)
@@ -83,6 +83,46 @@ void bn_gemv_t2_i8__avx512icl(const uint8_t *tiles, size_t n_tiles, size_t n_blo
             sum = _mm512_add_epi32(sum, tile_dot(tile + first * BN_BLOCK_BYTES, n, q + first * BN_BLOCK_COLS));
         }
         _mm512_storeu_si512(sums + i * BN_TILE_ROWS, sum);
+    }
+}
+
+/* The 16 floats that a tile of g2 adds, its sums being those of codes. */
+ALWAYS_INLINE __m512 scaled(__m512i sums, __m512i q_sum, const uint8_t *scales, int halves)
+{
+    __m512 scale = halves ? _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)scales)) : _mm512_loadu_ps(scales);
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sums, q_sum)), scale);
+}
+
+/* group_blocks is a constant where this is inlined: short loops whose length is known. */
+ALWAYS_INLINE void slab_dot(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,
+                            const int32_t *q_sums, float *acc)
+{
+    const size_t tile_bytes = group_blocks * BN_BLOCK_BYTES, scale_bytes = BN_TILE_ROWS * (halves ? 2 : 4);
+    __m512 sum[SLAB_TILES];
+    UNROLL
+    for (size_t i = 0; i < SLAB_TILES; i++)
+        sum[i] = _mm512_setzero_ps();
+    for (size_t g = 0; g < n_groups; g++, q += group_blocks * BN_BLOCK_COLS) {
+        const uint8_t *scales = slab + SLAB_TILES * tile_bytes;
+        __m512i q_sum = _mm512_set1_epi32(q_sums[g]);
+        UNROLL
+        for (size_t i = 0; i < SLAB_TILES; i++)
+            sum[i] = _mm512_add_ps(sum[i], scaled(tile_dot(slab + i * tile_bytes, group_blocks, q), q_sum,
+                                                  scales + i * scale_bytes, halves));
+        slab = scales + SLAB_TILES * scale_bytes;
+    }
+    UNROLL
+    for (size_t i = 0; i < SLAB_TILES; i++)
+        _mm512_storeu_ps(acc + i * BN_TILE_ROWS, sum[i]);
+}
+
+void bn_gemv_g2_i8__avx512icl(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,
+                              const int32_t *q_sums, float *acc)
+{
+    switch (group_blocks) {
+    case 4: slab_dot(slab, n_groups, 4, halves, q, q_sums, acc); break;
+    case 8: slab_dot(slab, n_groups, 8, halves, q, q_sums, acc); break;
+    default: slab_dot(slab, n_groups, 16, halves, q, q_sums, acc);
     }
 }
 

@@ -19,6 +19,7 @@
 #define FN(kernel) bn_##kernel##__avxvnni
 #endif
 __typeof__(*((bn_kernels *)0)->gemv_t2_i8) FN(gemv_t2_i8);
+__typeof__(*((bn_kernels *)0)->gemv_g2_i8) FN(gemv_g2_i8);
 __typeof__(*((bn_kernels *)0)->gemv_r2_i8) FN(gemv_r2_i8);
 __typeof__(*((bn_kernels *)0)->gemv_c2_i8) FN(gemv_c2_i8);
 __typeof__(*((bn_kernels *)0)->gemm_panel_i8) FN(gemm_panel_i8);
@@ -65,7 +66,7 @@ ALWAYS_INLINE __m256i sum_of_fields(const __m256i acc[4])
 }
 
 /* sums[16] (+)= at most FOLD_BLOCKS blocks of one tile @ q */
-static void tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q, int add, int32_t *sums)
+ALWAYS_INLINE void tile_dot(const uint8_t *tile, size_t n_blocks, const int8_t *q, int add, int32_t *sums)
 {
     __m256i acc[HALVES][4];
     UNROLL
@@ -96,6 +97,15 @@ void FN(gemv_t2_i8)(const uint8_t *tiles, size_t n_tiles, size_t n_blocks, const
             first += n;
         } while (first < n_blocks);
     }
+}
+
+#define TILE_DOT(tile, n_blocks, q, sums) tile_dot(tile, n_blocks, q, 0, sums)
+#include "slab_x86.h"
+
+void FN(gemv_g2_i8)(const uint8_t *slab, size_t n_groups, size_t group_blocks, int halves, const int8_t *q,
+                    const int32_t *q_sums, float *acc)
+{
+    bn_gemv_slab(slab, n_groups, group_blocks, halves, q, q_sums, acc);
 }
 
 /* A row of r2 is read from end to end, then the next one: many lines at once are on their way to the L2 cache only.
