@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bitnet_cli.cli.output import out
+
+if TYPE_CHECKING:
+    from bitnet_cli.formats.ternary_survey import CodecFor
 
 
 def _set_json(value: bool) -> bool:
@@ -92,3 +96,13 @@ TilingOpt = Annotated[
         show_default=False,
     ),
 ]
+
+
+def codec_for(i2s_layout: str | None, tiling: list[str] | None) -> CodecFor:
+    """How ternary tensors are read, by `--i2s-layout` and `--tiling`. Raises UsageError if they make no sense."""
+    from bitnet_cli.formats.codecs import ternary_codec_for
+    from bitnet_cli.formats.codecs.tiling import GivenTilings
+
+    return partial(
+        ternary_codec_for, i2s_layout=i2s_layout or "x86", tilings=GivenTilings.parse(tiling or ())
+    )

@@ -45,14 +45,14 @@ class GGUFSource:
         self.architecture = str(self.reader.metadata.get("general.architecture", ""))
         self.notes: list[str] = []
         self._decoded: tuple[str, TernaryWeights] | None = None
-        with self._closed_on_error():
+        try:
             self._refuse_parts()
             self._factors = dict(self._scale_tensors())
-            self.tensors = [
-                self._tensor(info)
-                for name, info in self.reader.tensors.items()
-                if name not in self._factors.values()
-            ]
+        except BaseException:
+            self.close()
+            raise
+        own = [info for name, info in self.reader.tensors.items() if name not in self.scale_tensors]
+        self.tensors = [self._tensor(info) for info in own]
 
     @property
     def scale_tensors(self) -> set[str]:
@@ -122,9 +122,6 @@ class GGUFSource:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _closed_on_error(self) -> _Closing:
-        return _Closing(self.reader)
-
     def _refuse_parts(self) -> None:
         parts = self.reader.metadata.get(_SPLIT, 1)
         if isinstance(parts, int) and parts > 1:
@@ -174,20 +171,6 @@ class GGUFSource:
         if key in self.reader.metadata:
             return self.reader.value_type(key)
         return {str: "string", int: "u32"}[type(meta[key])]
-
-
-class _Closing:
-    """Closes a reader if the block is left by an exception."""
-
-    def __init__(self, reader: GGUFReader) -> None:
-        self._reader = reader
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._reader.close()
 
 
 def values_of(weights: TernaryWeights, start: int, stop: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from naive_gguf import NaiveGGUF
+from ternary_models import ternary_model
 from tiny_checkpoints import write_checkpoint
 
 
@@ -118,3 +119,39 @@ def test_a_damaged_checkpoint_is_to_be_downloaded_again(bitnet: Callable, tmp_pa
     ran = bitnet("convert", tmp_path / "m", "-o", tmp_path / "out.gguf")
     assert ran.code == 1 and file in ran.err
     assert "download it again" in ran.err and "make it again" not in ran.err
+
+
+def test_from_gguf_with_scales_that_f16_does_not_hold(
+    bitnet: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ternary_model(exact=False).write(tmp_path / "tiny-i2_s.gguf")
+    ran = bitnet("convert", "tiny-i2_s.gguf", "--outtype", "tq2_0", "--verify")
+    assert ran.code == 0 and (tmp_path / "tiny-tq2_0.gguf").exists()
+    assert "note: `tq2_0` stores scales as f16: those of 7 tensors changed, by at most 0.0" in ran.err
+    assert "matrices: 7 i2_s" in ran.err and "every weight was compared" in ran.err
+    ran = bitnet("convert", "tiny-i2_s.gguf", "--outtype", "tq2_0", "--force", "--json")
+    got = json.loads(ran.out)
+    assert got["outtype"] == "tq2_0" and got["scales_exact"] is False and got["rounding"]["tensors"] == 7
+    assert 0 < got["rounding"]["largest"] < 2**-11 and len(got["notes"]) == 1
+    got = json.loads(bitnet("convert", "tiny-i2_s.gguf", "--outtype", "tl2", "--json").out)
+    assert got["scales_exact"] is True and got["notes"] == []
+
+
+def test_what_a_type_cannot_hold_is_refused_with_those_that_can(
+    bitnet: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ternary_model("q2_0", "64").write(tmp_path / "groups.gguf")
+    ran = bitnet("convert", "groups.gguf", "--outtype", "tl1")
+    assert ran.code == 1 and ran.out == "" and [path.name for path in tmp_path.iterdir()] == ["groups.gguf"]
+    assert ran.err.startswith(
+        "error: `blk.0.attn_q.weight`: tl1 holds one scale for a tensor; this one has several ("
+    )
+    assert ran.err.endswith("\n\nhint: `--outtype q2_0` or `--outtype f16` can hold it\n")
+
+
+def test_kept_embedding_of_a_checkpoint(bitnet: Callable, packed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.gguf"
+    assert bitnet("convert", packed, "-o", out, "--embed-type", "keep", "--verify").code == 0
+    assert NaiveGGUF(out).tensors["token_embd.weight"].type == 30  # BF16, as the checkpoint has it.

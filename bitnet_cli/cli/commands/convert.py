@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bitnet_cli.cli.model_argument import model_source
-from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt, YesOpt
+from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt, YesOpt, codec_for
 from bitnet_cli.cli.output import Progress, out
 
 if TYPE_CHECKING:
@@ -85,8 +84,6 @@ def convert(
       bitnet convert 2b.gguf -o 2b-tq2_0.gguf --outtype tq2_0 --verify
     """
     from bitnet_cli.convert import pipeline
-    from bitnet_cli.formats.codecs import ternary_codec_for
-    from bitnet_cli.formats.codecs.tiling import GivenTilings
 
     source = model_source(src, yes=yes)
     target = output or pipeline.default_output(source, outtype)
@@ -106,9 +103,7 @@ def convert(
             overwrite=force,
             verify=verify,
             ternarize=ternarize,
-            codec_for=partial(
-                ternary_codec_for, i2s_layout=i2s_layout or "x86", tilings=GivenTilings.parse(tiling or ())
-            ),
+            codec_for=codec_for(i2s_layout, tiling),
             progress=show,
         )
     if json:

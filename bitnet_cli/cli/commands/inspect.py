@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bitnet_cli.cli.model_argument import model_file
-from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt, YesOpt
+from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt, YesOpt, codec_for
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import FormatError
 
@@ -57,19 +56,15 @@ def inspect(
       bitnet inspect old.gguf --diff new.gguf
     """
     from bitnet_cli.cli.inspection_view import show
-    from bitnet_cli.formats.codecs import ternary_codec_for
-    from bitnet_cli.formats.codecs.tiling import GivenTilings
     from bitnet_cli.formats.gguf_reader import GGUFReader
     from bitnet_cli.formats.inspection import inspect_gguf, ternary_bytes
     from bitnet_cli.native import count_codes
 
     file = model_file(model, yes=yes)
     assert file is not None
-    codec_for = partial(
-        ternary_codec_for, i2s_layout=i2s_layout or "x86", tilings=GivenTilings.parse(tiling or ())
-    )
+    reading = codec_for(i2s_layout, tiling)
     if diff is not None:
-        _diff(file, diff, codec_for, list_tensors=tensors, json=json)
+        _diff(file, diff, reading, list_tensors=tensors, json=json)
         return
     with GGUFReader(file) as reader:
         total = ternary_bytes(reader)
@@ -77,7 +72,7 @@ def inspect(
         if total >= LONG_READ_BYTES:
             progress = out.progress("reading ternary tensors", total, "B")
         with progress as bar:
-            found = inspect_gguf(reader, count_codes, bar.update if bar is not None else None, codec_for)
+            found = inspect_gguf(reader, count_codes, bar.update if bar is not None else None, reading)
     if json:
         out.json(found.to_json())
     else:
@@ -89,13 +84,13 @@ def inspect(
         )
 
 
-def _diff(file: Path, other: Path, codec_for: CodecFor, *, list_tensors: bool, json: bool) -> None:
+def _diff(file: Path, other: Path, reading: CodecFor, *, list_tensors: bool, json: bool) -> None:
     """Shows how two files differ."""
     from bitnet_cli.cli.diff_view import show_diff
     from bitnet_cli.convert.gguf_source import GGUFSource
     from bitnet_cli.verify.diff import diff_files
 
-    with GGUFSource(file, codec_for) as first, GGUFSource(other, codec_for) as second:
+    with GGUFSource(file, reading) as first, GGUFSource(other, reading) as second:
         total = first.reader.size + second.reader.size
         done = 0
         with out.progress("comparing", total, "B") if total >= LONG_READ_BYTES else nullcontext() as bar:

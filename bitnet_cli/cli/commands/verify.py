@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt
+from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt, codec_for
 from bitnet_cli.cli.output import Progress, out
 from bitnet_cli.errors import FormatError, printable
 
@@ -52,17 +51,13 @@ def verify(
     """
     from bitnet_cli.convert.gguf_source import GGUFSource
     from bitnet_cli.convert.pipeline import open_source
-    from bitnet_cli.formats.codecs import ternary_codec_for
-    from bitnet_cli.formats.codecs.tiling import GivenTilings
     from bitnet_cli.verify.file_check import check_file, total_bytes
     from bitnet_cli.verify.report import Finding, VerifyReport
 
-    codec_for = partial(
-        ternary_codec_for, i2s_layout=i2s_layout or "x86", tilings=GivenTilings.parse(tiling or ())
-    )
+    reading = codec_for(i2s_layout, tiling)
     with ExitStack() as stack:
         try:
-            source = stack.enter_context(GGUFSource(file, codec_for))
+            source = stack.enter_context(GGUFSource(file, reading))
         except FormatError as error:
             if json:
                 out.json(VerifyReport(file, against, [Finding("", error.message)]).to_json())

@@ -59,3 +59,15 @@ def test_peak_memory(model: Path, tmp_path: Path, embed_type: str) -> None:
     size = (model / "model.safetensors").stat().st_size
     assert size > 295e6
     assert peak < 150e6, f"{peak / 1e6:.0f} MB, the checkpoint has {size / 1e6:.0f} MB"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
+def test_peak_memory_from_gguf(model: Path, tmp_path: Path) -> None:
+    """A matrix at a time, and of the embedding, the largest tensor, only pieces."""
+    first, second = tmp_path / "first.gguf", tmp_path / "second.gguf"
+    for source, target, embed_type in ((model, first, "f16"), (first, second, "keep")):
+        command = [sys.executable, "-c", CONVERT, source, target, embed_type]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300)
+    assert second.read_bytes() == first.read_bytes() and first.stat().st_size > 70e6
+    assert int(done.stdout) < 110e6, f"{int(done.stdout) / 1e6:.0f} MB"
