@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bitnet_cli.native import Context, check
 from bitnet_cli.native._bitnet import ffi, lib
+from bitnet_cli.native.context import Context, check
 
 
 @dataclass(frozen=True)
