@@ -11,6 +11,7 @@ from bitnet_cli.engine.model import Model
 from bitnet_cli.engine.options import EngineOptions
 from bitnet_cli.engine.session import MAX_BATCH, Session
 from bitnet_cli.errors import UsageError
+from bitnet_cli.formats.codecs import CodecFor, ternary_codec_for
 from bitnet_cli.formats.gguf_reader import GGUFReader
 from bitnet_cli.formats.gguf_types import GGMLType
 from bitnet_cli.native import Context
@@ -23,6 +24,8 @@ class Subject:
 
     path: Path | None
     weights: RandomWeights | None = None
+    codec_for: CodecFor = ternary_codec_for
+    """How ternary tensors of the file are read."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def load(
     reader = GGUFReader(subject.path)
     try:
         meta, _ = repair(reader.metadata)
-        model = Model.load(reader, meta, ctx, choices.engine)
+        model = Model.load(reader, meta, ctx, choices.engine, codec_for=subject.codec_for)
         if context_length > model.config.context_length:
             raise UsageError(
                 f"the longest test takes {context_length} tokens, the model's context is "

@@ -11,6 +11,7 @@ from bitnet_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from bitnet_cli.bench.subject import Subject
+    from bitnet_cli.formats.codecs import CodecFor
 
 MAX_TOKENS = 1 << 20
 
@@ -57,9 +58,14 @@ def subject_of(
     embed_type: str | None,
     ffn_zeros: float | None,
     save: Path | None,
-    yes: bool = False,
+    yes: bool,
+    codec_for: CodecFor,
 ) -> Subject:
-    """The model that `-m`, or `--shape` and what belongs to it, ask for; downloaded without asking for `yes`.
+    """The model that `-m`, or `--shape` and what belongs to it, ask for.
+
+    Args:
+        yes: download without asking.
+        codec_for: reads a file that does not say all about itself.
 
     Raises:
         UsageError: they contradict each other or cannot be met.
@@ -77,4 +83,4 @@ def subject_of(
             raise UsageError(f"`{name}` is for random models", hint="such as `--shape bitnet-2b-4t`")
     from bitnet_cli.library import BUILTIN_MODEL
 
-    return Subject(model_file(model, yes=yes) or BUILTIN_MODEL)
+    return Subject(model_file(model, yes=yes) or BUILTIN_MODEL, codec_for=codec_for)

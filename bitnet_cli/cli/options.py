@@ -10,7 +10,7 @@ import typer
 from bitnet_cli.cli.output import out
 
 if TYPE_CHECKING:
-    from bitnet_cli.formats.ternary_survey import CodecFor
+    from bitnet_cli.formats.codecs import CodecFor
 
 
 def _set_json(value: bool) -> bool:

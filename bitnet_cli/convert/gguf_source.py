@@ -10,7 +10,14 @@ import numpy as np
 
 from bitnet_cli.convert.source import Pair, SourceTensor, TernaryWeights
 from bitnet_cli.errors import BitnetError, FormatError, UnsupportedError, printable
-from bitnet_cli.formats.codecs import TERNARY_FLOATS, TERNARY_TYPES, codec, is_bare, ternary_codec_for
+from bitnet_cli.formats.codecs import (
+    TERNARY_FLOATS,
+    TERNARY_TYPES,
+    CodecFor,
+    codec,
+    is_bare,
+    ternary_codec_for,
+)
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
 from bitnet_cli.formats.codecs.ternary_codec import refuse_infinite
 from bitnet_cli.formats.file_mapping import located
@@ -18,7 +25,6 @@ from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
 from bitnet_cli.formats.scales import simplest
 from bitnet_cli.formats.tensor_roles import role_of
-from bitnet_cli.formats.ternary_survey import CodecFor
 from bitnet_cli.text.repairs import repair
 
 _TILING = re.compile(r"bitnet_cli\.tl[12]\.tiling")

@@ -24,12 +24,11 @@ from bitnet_cli.convert.source import Source, SourceTensor
 from bitnet_cli.convert.target import KEEP, OUTTYPES, Target, TargetTensor, specs
 from bitnet_cli.convert.verification import verify_file
 from bitnet_cli.errors import BitnetError, RepresentationError, UsageError, with_hint
-from bitnet_cli.formats.codecs import ternary_codec_for
+from bitnet_cli.formats.codecs import CodecFor, ternary_codec_for
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
 from bitnet_cli.formats.gguf_types import type_name
 from bitnet_cli.formats.gguf_writer import GGUFWriter
-from bitnet_cli.formats.ternary_survey import CodecFor
 
 DEFAULT_OUTTYPE = "i2_s"
 _INCOMPLETE = "`bitnet convert` takes a complete Hugging Face checkpoint: download it again"

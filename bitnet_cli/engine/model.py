@@ -6,7 +6,7 @@ embedding and the norms are read where the file is mapped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from bitnet_cli.engine.calibration import kernel_for
 from bitnet_cli.engine.config import ModelConfig
 from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
 from bitnet_cli.errors import FormatError, UnsupportedError, UsageError, printable
-from bitnet_cli.formats.codecs import TERNARY_TYPES, codec, is_bare, ternary_codec_for
-from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec, refuse_infinite
+from bitnet_cli.formats.codecs import TERNARY_TYPES, CodecFor, codec, is_bare, ternary_codec_for
+from bitnet_cli.formats.codecs.ternary_codec import refuse_infinite
 from bitnet_cli.formats.codecs.ternary_floats import TernaryFloats
 from bitnet_cli.formats.codecs.tiled_codec import TiledCodec
 from bitnet_cli.formats.file_mapping import located
@@ -26,7 +26,6 @@ from bitnet_cli.formats.gguf_types import GGMLType, type_name
 from bitnet_cli.formats.scales import simplest
 from bitnet_cli.native import Context, DenseMatrix, Layout, NotTernaryError, TernaryMatrix, lib
 
-CodecFor = Callable[[GGUFReader, TensorInfo], TernaryCodec]
 DENSE_TYPES = (GGMLType.F32, GGMLType.F16, GGMLType.BF16, GGMLType.Q8_0, GGMLType.Q6_K, GGMLType.Q4_0)
 
 

@@ -13,11 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bitnet_cli.formats.codecs import CODECS, ternary_codec_for
+from bitnet_cli.formats.codecs import CODECS, CodecFor, ternary_codec_for
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import file_number, type_name
 from bitnet_cli.formats.ternary_survey import (
-    CodecFor,
     CountCodes,
     ScaleRange,
     TernaryCounts,

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from bitnet_cli.errors import FormatError, RepresentationError, UnsupportedError
-from bitnet_cli.formats.codecs import TERNARY_FLOATS, TERNARY_TYPES, ternary_codec_for
+from bitnet_cli.formats.codecs import TERNARY_FLOATS, TERNARY_TYPES, CodecFor, ternary_codec_for
 from bitnet_cli.formats.codecs.i2_s import stored_scale
-from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
 from bitnet_cli.formats.gguf_types import I2_S_TAIL, GGMLType
 from bitnet_cli.formats.scales import simplest
@@ -23,9 +22,6 @@ from bitnet_cli.formats.tensor_roles import role_of
 
 CountCodes = Callable[[np.ndarray], np.ndarray]
 """uint8 packed codes -> uint64 [4], how often each 2-bit code occurs, as `bitnet_cli.native.count_codes`."""
-
-CodecFor = Callable[[GGUFReader, TensorInfo], TernaryCodec]
-"""Finds the codec of a ternary tensor; may raise BitnetErrors."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bitnet_cli.cli.bench_arguments import counts, percent, refuse_beside_kernels, subject_of
-from bitnet_cli.cli.options import IsaOpt, KernelOpt, KvTypeOpt, ModelOpt, YesOpt
+from bitnet_cli.cli.options import (
+    I2sLayoutOpt,
+    IsaOpt,
+    KernelOpt,
+    KvTypeOpt,
+    ModelOpt,
+    TilingOpt,
+    YesOpt,
+    codec_for,
+)
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import UsageError
 
@@ -67,6 +76,8 @@ def bench(
     isa: IsaOpt = None,
     kernel: KernelOpt = None,
     kv_type: KvTypeOpt = None,
+    i2s_layout: I2sLayoutOpt = None,
+    tiling: TilingOpt = None,
     dense: Annotated[bool, typer.Option("--dense", help="Skip no zeros: read every weight.")] = False,
     roofline: Annotated[
         bool, typer.Option("--roofline", help="Measure the machine's limits too; show shares of them.")
@@ -126,7 +137,8 @@ def bench(
         )  # fmt: skip
         _time_kernels(output, isa)
         return
-    subject = subject_of(model, shape, embed_type, ffn_zeros, save, yes)
+    reading = codec_for(i2s_layout, tiling)
+    subject = subject_of(model, shape, embed_type, ffn_zeros, save, yes, reading)
     tests = cross(counts("-p", n_prompt, 0), counts("-n", n_gen, 0), counts("-d", n_depth, 0))
     n_threads = counts("-t", threads, 1, 256) if threads is not None else (min(physical_cores(), 256),)
     engine = EngineOptions(kernel or "auto", skip_zeros=not dense)

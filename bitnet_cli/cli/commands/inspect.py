@@ -14,7 +14,7 @@ from bitnet_cli.cli.output import out
 from bitnet_cli.errors import FormatError
 
 if TYPE_CHECKING:
-    from bitnet_cli.formats.ternary_survey import CodecFor
+    from bitnet_cli.formats.codecs import CodecFor
 
 LONG_READ_BYTES = 1 << 28
 """Below this, reading is over before a progress bar could be drawn."""

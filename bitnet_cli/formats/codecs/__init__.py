@@ -6,6 +6,8 @@ Codecs see no file: their FormatErrors name rows and lengths, and callers add th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bitnet_cli.errors import UnsupportedError, UsageError, printable
 from bitnet_cli.formats.codecs.bf16 import BF16
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
@@ -82,6 +84,10 @@ def dense_codec(type_id: int) -> BlockCodec:
     if not isinstance(found, BlockCodec):
         raise UnsupportedError(f"a tensor of type `{type_name(type_id)}` was found where floats are needed")
     return found
+
+
+CodecFor = Callable[[GGUFReader, TensorInfo], TernaryCodec]
+"""Finds the codec of a ternary tensor; may raise BitnetErrors."""
 
 
 def ternary_codec_for(
