@@ -15,6 +15,8 @@ from bitnet_cli.text.special_tokens import SpecialTokens
 from bitnet_cli.text.spm import SentencePieceBPE
 from bitnet_cli.text.vocabulary import TokenType, Vocabulary
 
+Part = str | int | tuple[int, ...]
+
 
 class Tokenizer:
     """Encoder and decoder of one vocabulary; immutable, and safe to use from several threads."""
@@ -61,16 +63,21 @@ class Tokenizer:
         text = _encodable(text)
         return self.encode_parts(self._all_special.split(text) if parse_special else [text], add_bos)
 
-    def encode_parts(self, parts: Iterable[str | int], add_bos: bool | None = None) -> list[int]:
+    def encode_parts(self, parts: Iterable[Part], add_bos: bool | None = None) -> list[int]:
         """Ids of plain stretches of text with special tokens between them.
 
         Args:
-            parts: strings are encoded as plain text, control tokens in them included; integers are token ids.
+            parts: strings are encoded as plain text, control tokens in them included; integers are special tokens; tuples
+                are the ids of text that is encoded already.
             add_bos: as for `encode`.
         """
         ids: list[int] = []
         after_special = True
         for part in parts:
+            if isinstance(part, tuple):
+                ids += map(self._checked, part)
+                after_special = after_special and not part
+                continue
             pieces = [part] if isinstance(part, int) else self._user_defined.split(_encodable(part))
             for piece in pieces:
                 if isinstance(piece, int):
