@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "convert": {"errors", "native", "arch", "formats"},
     "library": {"errors", "native", "arch", "formats", "engine", "text"},
     "perplexity": {"errors", "library"},
+    "chat": {"errors", "text", "library"},
     "bench": {"errors", "native", "arch", "formats", "engine", "text", "library", "__init__"},
     "cli": {
         *(
@@ -33,6 +34,7 @@ MAY_IMPORT = {
             "library",
             "perplexity",
             "bench",
+            "chat",
         ),
         "__init__",
     },
@@ -42,6 +44,7 @@ MAY_IMPORT = {
 ONLY_IN = {  # heavy or dangerous libraries and the only rooms that may import them
     "typer": {"cli"},
     "rich": {"cli"},
+    "prompt_toolkit": {"cli"},
     "tokenizers": {"text"},
     "jinja2": {"text"},
     "bitnet_cli.native._bitnet": {"native"},

@@ -6,6 +6,7 @@ passes `parse_special=True`, what looks like a control token is encoded as the c
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -145,6 +146,12 @@ class Tokenizer:
     def token_text(self, token_id: int) -> str:
         """How the vocabulary writes a token; UsageError if the id is not in it."""
         return self._vocabulary.tokens[self._checked(token_id)]
+
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that two vocabularies share only if every id means the same in both."""
+        digest = hashlib.sha256(self._types)
+        digest.update("\0".join(self._vocabulary.tokens).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()[:16]
 
     def is_control(self, token_id: int) -> bool:
         """Whether a token is a command to the model and not text; UsageError if there is no such token."""
