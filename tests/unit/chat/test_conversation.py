@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -243,7 +244,7 @@ def test_turns_leave_seldom(directory: Path) -> None:
     for reply in replies:
         list(conversation.say("Hello you there", reply))
     drops = [n for n, reply in enumerate(replies) if reply.dropped_turns]
-    assert len(drops) > 1 and all(b - a > 2 for a, b in zip(drops, drops[1:], strict=False))
+    assert len(drops) > 1 and all(b - a > 2 for a, b in pairwise(drops))
 
 
 def test_a_turn_that_cannot_fit_changes_nothing(bitnet: BitNetModel) -> None:
