@@ -246,19 +246,15 @@ class Conversation:
             begun = len(said)
             try:
                 for _ in stream:
-                    new = result.token_ids[len(said) - begun :]
-                    said += new
-                    yield from new
+                    yield from _newly_said(said, begun, result, reply, len(ids))
                     if stopped():
                         result.finish_reason = "interrupted"
                         break
-                new = result.token_ids[len(said) - begun :]
-                said += new
-                yield from new
+                yield from _newly_said(said, begun, result, reply, len(ids))
             except _Stopped:
                 result.finish_reason = "interrupted"
             finally:
-                _add(reply, result, len(ids))
+                _add_timings(reply, result)
             reply.finish_reason = result.finish_reason
             if reply.finish_reason != "context" or self.n_dropped >= len(self.turns) - 1:
                 return
@@ -319,12 +315,19 @@ def _checked(
     return done
 
 
-def _add(reply: Reply, result: Result, n_prompt: int) -> None:
-    """Adds what a generation took to the reply."""
+def _newly_said(said: list[int], begun: int, result: Result, reply: Reply, n_prompt: int) -> list[int]:
+    """The tokens that came since the last call, added to what was said; the first ones come with the prompt's counts."""
+    if len(said) == begun:
+        reply.prompt_tokens += n_prompt - result.reused_tokens
+        reply.reused_tokens += result.reused_tokens
+    new = result.token_ids[len(said) - begun :]
+    said += new
+    reply.tokens += len(new)
+    return new
+
+
+def _add_timings(reply: Reply, result: Result) -> None:
     timings = result.timings
-    reply.prompt_tokens += n_prompt - result.reused_tokens
-    reply.reused_tokens += result.reused_tokens
     reply.prompt_s += timings.prompt_s
-    reply.tokens += len(result.token_ids)
     reply.decode_tokens += timings.decode_tokens
     reply.decode_s += timings.decode_s

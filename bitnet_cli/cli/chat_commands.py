@@ -37,10 +37,11 @@ def perform(chat: Chat, line: str) -> None:
     command = COMMANDS.get(ALIASES.get(name, name))
     if command is None:
         near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], 1)
-        hint = f"did you mean `{near[0]}`? " if near else ""
         raise UsageError(
             f"there is no command `{name}`",
-            hint=f"{hint}`/help` shows all; a turn that begins with a slash is written with two",
+            hint=f"did you mean `{near[0]}`?"
+            if near
+            else "`/help` shows all; `//` begins a turn with a slash",
         )
     argument = argument.strip()
     if argument and not command.argument:
@@ -52,8 +53,9 @@ def _help(chat: Chat, _: str) -> None:
     width = max(len(f"{name} {command.argument}") for name, command in COMMANDS.items())
     for name, command in COMMANDS.items():
         out.note(f"  {f'{name} {command.argument}':{width}}  {command.help}")
-    out.note('  A backslash at the end of a line, or """ around several, or Alt-Enter: the turn goes on.')
-    out.note("  Ctrl-C stops an answer and keeps what was said, or clears the line; Ctrl-D leaves.")
+    out.note('  Several lines: a backslash at the end of each, or """ around all, or Alt-Enter')
+    out.note("  Ctrl-C stops an answer and keeps what was said, or clears the line")
+    out.note("  Ctrl-D leaves; a turn that begins with a slash is written with two")
 
 
 def _system(chat: Chat, argument: str) -> None:
@@ -252,16 +254,14 @@ EXAMPLES = {"temp": "`/set temp 0.7`", "speculate": "`/set speculate on`"} | {
 
 COMMANDS = {
     "/help": Command("", "this list", _help),
-    "/system": Command("[TEXT]", "show or set what the model is told beforehand; `-`: nothing", _system),
+    "/system": Command("[TEXT]", "show or set what the model is told first; `-`: nothing", _system),
     "/clear": Command("", "forget all turns", _clear),
     "/regen": Command("", "another answer to the last turn", _regen),
     "/undo": Command("", "take the last turn back", _undo),
     "/edit": Command("[TEXT]", "change the last turn and have it answered again", _edit),
-    "/save": Command(
-        "[FILE]", "write .md to read or .json to go on; `-f FILE` replaces a file", _save, ("FILE",)
-    ),
+    "/save": Command("[FILE]", "write .md or .json (exact); `-f FILE` replaces a file", _save, ("FILE",)),
     "/load": Command("FILE", "go on with a saved conversation", _load, ("FILE",)),
-    "/set": Command("[NAME VALUE]", f"show or change {', '.join(SETTINGS)}", _set, tuple(SETTINGS)),
+    "/set": Command("[NAME VALUE]", "show or change temp, top-p, n, stop and others", _set, tuple(SETTINGS)),
     "/stats": Command("", "tokens and speed so far", _stats),
     "/context": Command("", "how full the context is, and of what", _context),
     "/copy": Command("", "the last answer to the clipboard", _copy),

@@ -98,9 +98,9 @@ class TerminalInput:
         self._session: PromptSession[str] = PromptSession(
             history=_history(history) if history is not None else InMemoryHistory(),
             completer=_completer(commands),
-            complete_style=CompleteStyle.READLINE_LIKE,
+            complete_style=CompleteStyle.MULTI_COLUMN,
             complete_while_typing=False,
-            reserve_space_for_menu=0,
+            reserve_space_for_menu=4,
             multiline=True,
             prompt_continuation="... ",
             bottom_toolbar=self._toolbar,

@@ -58,7 +58,7 @@ class JsonScreen:
     def end(self) -> None:
         """See `Screen`."""
         reply = self._reply
-        if not reply.finish_reason:
+        if not _is_answered(reply):
             return
         value: dict[str, Any] = {
             "role": "assistant",
@@ -106,7 +106,7 @@ class PlainScreen:
 
     def end(self) -> None:
         """See `Screen`."""
-        if not self._ends_line or (self._reply.finish_reason and not self._reply.text):
+        if not self._ends_line or (_is_answered(self._reply) and not self._reply.text):
             out.stream("\n")
         if self._with_statistics and self._reply.tokens:
             out.note(f"[{statistics(self._reply, self._length)}]")
@@ -185,6 +185,11 @@ class TerminalScreen:
         if text:
             out.stream(text)
         self._shown = time.monotonic()
+
+
+def _is_answered(reply: Reply) -> bool:
+    """Whether the turn was answered, if only by silence."""
+    return reply.tokens > 0 or reply.finish_reason not in ("", "interrupted")
 
 
 def terminal_columns() -> int:

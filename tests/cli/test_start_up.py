@@ -19,6 +19,7 @@ HEAVY = [
     "safetensors",
     "huggingface_hub",
     "asyncio",
+    "prompt_toolkit",
     "pydantic",
     "_cffi_backend",
     "bitnet_cli.native._bitnet",
@@ -26,6 +27,7 @@ HEAVY = [
 COMMANDS = [
     ["--help"],
     ["--version"],
+    ["chat", "--help"],
     ["run", "--help"],
     ["convert", "--help"],
     ["inspect", "--help"],

@@ -84,14 +84,11 @@ def chat(
     from bitnet_cli.library import BitNetModel, GenerationConfig
 
     def load(name: Path | str | None) -> BitNetModel:
-        loaded = BitNetModel.from_pretrained(
-            _model_path(name),
-            n_threads=threads,
-            context_length=ctx_size,
-            isa=isa,
-            kernel=kernel,
-            kv_type=kv_type,
-        )
+        path = _model_path(name)
+        with out.waiting("loading"):
+            loaded = BitNetModel.from_pretrained(
+                path, n_threads=threads, context_length=ctx_size, isa=isa, kernel=kernel, kv_type=kv_type
+            )
         for note in loaded.notes:
             out.note(f"note: {note}")
         return loaded
