@@ -136,6 +136,8 @@ class Chat:
         """The line below the prompt: how full the context is, in so many columns."""
         conversation = self.conversation
         used, length = conversation.context_tokens, conversation.model.context_length
+        if columns < 30:
+            return f" context {100 * used // length} %"
         text = f" {meter(used, length)}"
         if columns >= 60:
             text = f" {bar(used, length)}{text}"

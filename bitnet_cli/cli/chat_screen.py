@@ -214,11 +214,11 @@ def bar(used: int, length: int, width: int = 20) -> str:
 def statistics(reply: Reply, length: int) -> str:
     """A line about an answer that is over."""
     words = [f"{reply.tokens} tokens"]
+    if reply.finish_reason in STOPPED:
+        words.append(STOPPED[reply.finish_reason])
     if reply.tps:
         words.append(f"{reply.tps:.1f} tok/s")
-    words += [f"read {reply.prompt_tokens}, kept {reply.reused_tokens}", meter(reply.context_tokens, length)]
-    if reply.finish_reason in STOPPED:
-        words.insert(1, STOPPED[reply.finish_reason])
+    words += [meter(reply.context_tokens, length), f"read {reply.prompt_tokens}, kept {reply.reused_tokens}"]
     return " · ".join(words)
 
 

@@ -152,7 +152,7 @@ def test_talk_goes_to_stderr(chat: Callable) -> None:
 
 def test_save_and_load(chat: Callable, tmp_path: Path) -> None:
     exact, readable = tmp_path / "a.json", tmp_path / "a.md"
-    first, second = answers(chat("Hello", f"/save {exact}", f"/save {readable}", "And?", options=("--json",)))
+    _, second = answers(chat("Hello", f"/save {exact}", f"/save {readable}", "And?", options=("--json",)))
     loaded, text = (
         answers(chat(f"/load {file}", "And?", options=("--json",)))[0] for file in (exact, readable)
     )

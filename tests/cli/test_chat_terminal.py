@@ -20,7 +20,7 @@ STYLE = re.compile(r"\x1b\[[0-9;]*m")
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\r")
 UP, LEFT, HOME, CTRL_C, CTRL_D, ENTER = "\x1b[A", "\x1b[D", "\x01", "\x03", "\x04", "\r"
 PASTE = "\x1b[200~{}\x1b[201~"
-ANSWERED = r"context \d+/\d+ \(\d+ %\)\S*\r\n"
+ANSWERED = r"\d+ tokens[^\r\n]*\r\n"
 GREEDY = ("--temp", "0", "-n", "12")
 
 
@@ -29,6 +29,7 @@ class Screen:
 
     def __init__(self, folder: Path, *args: object, columns: int = 80, **env: str) -> None:
         self.folder = folder
+        self.has_status = env.get("TERM") != "dumb"
         base = {
             k: v
             for k, v in os.environ.items()
@@ -39,23 +40,31 @@ class Screen:
             ["-m", "bitnet_cli", "chat", *map(str, args)],
             env=base
             | {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder / "state"), "TERM": "xterm-256color"}
-            | {"PROMPT_TOOLKIT_NO_CPR": "1", "SSH_TTY": "/dev/null"}
+            | {"SSH_TTY": "/dev/null"}
             | env,
             cwd=str(folder),
             dimensions=(24, columns),
-            timeout=30,
+            timeout=8,
             encoding="utf-8",
             codec_errors="replace",
         )
         self.child.delaybeforesend = 0
-        self.prompted()
+        self.greeting = self.prompted()
+
+    def expect(self, pattern: str) -> str:
+        """Waits until something is shown; returns all that was shown since the last time, and that.
+
+        Answers meanwhile, as terminals do, where the cursor is.
+        """
+        shown = ""
+        while self.child.expect([r"\x1b\[6n", pattern]) == 0:
+            shown += self.child.before
+            self.child.send("\x1b[4;1R")
+        return shown + self.child.before + self.child.after
 
     def prompted(self) -> str:
-        """Waits until the next line may be typed; returns all that was shown until then."""
-        self.child.expect(">>> ")
-        before = self.child.before
-        time.sleep(0.05)  # The keys of the prompt are bound a moment after it is drawn.
-        return before
+        """Waits until the next line may be typed, and the line of status is there."""
+        return self.expect(">>>") + (self.expect(r"context.*?%") if self.has_status else "")
 
     def type(self, keys: str) -> None:
         self.child.send(keys)
@@ -64,9 +73,7 @@ class Screen:
         """Types a line and returns what was shown until the next prompt."""
         self.type(text + ENTER)
         if not text.startswith("/") or text.startswith(("/regen", "//")):
-            self.child.expect(ANSWERED)
-            shown = self.child.before + self.child.after
-            return shown + self.prompted()
+            return self.expect(ANSWERED) + self.prompted()
         return self.prompted()
 
     def turns(self) -> list[dict[str, str]]:
@@ -99,6 +106,9 @@ def screen(tmp_path: Path) -> Iterator[type]:
 def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that talks for a long time."""
     model = tiny_model(dim=256, ffn_dim=512, n_layers=4, context_length=20_000)
+    shape, kind, rows = model.tensors["token_embd.weight"]
+    # The rows of <bos> and <eos> are zeros, so that other tokens are always more likely.
+    model.tensors["token_embd.weight"] = (shape, kind, rows[: -2 * 2 * 256] + bytes(2 * 2 * 256))
     return model.write(tmp_path_factory.mktemp("endless") / "endless.gguf")
 
 
@@ -124,11 +134,11 @@ def test_a_conversation(screen: type) -> None:
 
 def test_line_editing_and_history_across_sessions(screen: type) -> None:
     chat = screen(*GREEDY)
-    chat.say("Once upin" + LEFT * 2 + "\x7fo" + HOME + "X" + "\x1b[3~" + "O")
-    chat.leave()
+    chat.say("once upin" + LEFT + "\x7fo" + HOME + "\x1b[3~" + "O")
+    assert chat.turns()[0]["content"] == "Once upon"
     chat = screen(*GREEDY)
-    chat.say(UP)
-    assert chat.turns()[0]["content"] == "Once upon".replace("O", "O", 1) or True
+    chat.say(UP + " a time")
+    assert chat.turns()[0]["content"] == "Once upon a time"
     state = chat.folder / "state" / "bitnet"
     assert (state / "chat-history").stat().st_mode & 0o077 == 0
     assert (state / "last-chat.json").stat().st_mode & 0o077 == 0
@@ -144,9 +154,9 @@ def test_nothing_is_kept_if_so_asked(screen: type) -> None:
 def test_ctrl_c_in_the_middle_of_an_answer(screen: type, endless: Path) -> None:
     chat = screen(endless, *ENDLESS)
     chat.type("Hello" + ENTER)
-    chat.child.expect("tok/s")
+    chat.expect("tok/s")
     chat.type(CTRL_C)
-    chat.child.expect("interrupted")
+    chat.expect("interrupted")
     chat.prompted()
     turns = chat.turns()
     assert turns[1]["finish_reason"] == "interrupted" and 0 < len(turns[1]["ids"]) < 15_000  # type: ignore[arg-type]
@@ -154,39 +164,38 @@ def test_ctrl_c_in_the_middle_of_an_answer(screen: type, endless: Path) -> None:
 
 def test_ctrl_c_while_reading_takes_the_turn_back(screen: type, endless: Path) -> None:
     chat = screen(endless, *ENDLESS)
-    chat.type(PASTE.format("word " * 3000) + ENTER)
-    chat.child.expect("reading 256 of")
+    chat.type(PASTE.format("word " * 180) + ENTER)
+    chat.expect("reading 256 of")
     chat.type(CTRL_C)
-    chat.child.expect("taken back")
+    chat.expect("taken back")
     chat.prompted()
-    chat.type(CTRL_C)
-    chat.child.expect("0 %")
+    chat.type(CTRL_C + CTRL_C)
+    chat.expect("Ctrl-D or /exit leaves")
     chat.leave()
 
 
 def test_ctrl_c_at_the_prompt_clears_the_line(screen: type) -> None:
     chat = screen(*GREEDY)
     chat.type("never said")
-    chat.child.expect("never said")
+    chat.expect("never said")
     chat.type(CTRL_C)
     time.sleep(0.2)
     chat.type(CTRL_C)
-    chat.child.expect("Ctrl-D or /exit leaves")
+    chat.expect("Ctrl-D or /exit leaves")
     chat.say("Once")
-    assert [turn["content"] for turn in chat.turns()][0] == "Once"
+    assert chat.turns()[0]["content"] == "Once"
 
 
 def test_ctrl_d_deletes_on_a_line_and_leaves_on_none(screen: type) -> None:
     chat = screen(*GREEDY)
     chat.say("Oncee" + LEFT + CTRL_D)
     assert chat.turns()[0]["content"] == "Once"
-    assert chat.child.getecho() is not False or True
 
 
 def test_what_is_pasted_is_one_turn(screen: type) -> None:
     chat = screen(*GREEDY)
     chat.type(PASTE.format("line one\n/exit\nline three\n"))
-    chat.child.expect("line three")
+    chat.expect("line three")
     chat.say("")
     assert [turn["content"].strip() for turn in chat.turns()[::2]] == ["line one\n/exit\nline three"]
 
@@ -194,13 +203,13 @@ def test_what_is_pasted_is_one_turn(screen: type) -> None:
 def test_several_lines(screen: type) -> None:
     chat = screen(*GREEDY)
     chat.type("one\\" + ENTER)
-    chat.child.expect(r"\.\.\. ")
+    chat.expect(r"\.\.\.")
     chat.say("two")
     chat.type('"""three' + ENTER)
-    chat.child.expect(r"\.\.\. ")
+    chat.expect(r"\.\.\.")
     chat.say('four"""')
     chat.type("five\x1b\r")
-    chat.child.expect(r"\.\.\. ")
+    chat.expect(r"\.\.\.")
     chat.say("six")
     assert [turn["content"] for turn in chat.turns()[::2]] == ["one\ntwo", "three\nfour", "five\nsix"]
 
@@ -208,7 +217,7 @@ def test_several_lines(screen: type) -> None:
 def test_bytes_that_are_no_characters(screen: type) -> None:
     chat = screen(*GREEDY)
     os.write(chat.child.child_fd, b"caf\xe9 \xff\xfe na\xc3\xafve\r")
-    chat.child.expect(ANSWERED)
+    chat.expect(ANSWERED)
     chat.prompted()
     assert chat.turns()[0]["content"] == "caf\ufffd \ufffd\ufffd naïve"
     assert "caf" in (chat.folder / "state" / "bitnet" / "chat-history").read_text(encoding="utf-8")
@@ -217,20 +226,20 @@ def test_bytes_that_are_no_characters(screen: type) -> None:
 def test_completion(screen: type) -> None:
     chat = screen(*GREEDY)
     chat.type("/con\t")
-    chat.child.expect("/context")
+    chat.expect("/context")
     chat.type(ENTER)
-    chat.child.expect("system text")
+    chat.expect("system text")
     chat.prompted()
     chat.type("/set rep\t")
-    chat.child.expect("repeat-penalty")
+    chat.expect("repeat-penalty")
     chat.type(" 1.5" + ENTER)
-    chat.child.expect("repeat-penalty is 1.5")
+    chat.expect("repeat-penalty is 1.5")
     chat.prompted()
     (chat.folder / "kept-talk.md").write_text("## User\n\na\n\n## Assistant\n\nb\n")
     chat.type("/load kept\t")
-    chat.child.expect("kept-talk.md")
+    chat.expect("kept-talk.md")
     chat.type(ENTER)
-    chat.child.expect("1 turn loaded")
+    chat.expect("1 turn loaded")
 
 
 def test_errors_are_told_and_the_chat_goes_on(screen: type) -> None:
@@ -238,9 +247,9 @@ def test_errors_are_told_and_the_chat_goes_on(screen: type) -> None:
     assert "did you mean `/help`" in seen(chat.say("/hlep"))
     assert "nothing was said yet" in seen(chat.say("/undo"))
     assert "no such file" in seen(chat.say("/load nowhere.json")).lower()
-    assert "no such file" in seen(chat.say("/model nowhere.gguf")).lower() or True
+    assert "nowhere.gguf" in seen(chat.say("/model nowhere.gguf")).split("error", 1)[1]
     chat.type(PASTE.format("word " * 100) + ENTER)
-    chat.child.expect("more than the context of 64")
+    chat.expect("more than the context of 64")
     chat.prompted()
     assert "12 tokens" in seen(chat.say("Once"))
     chat.leave()
@@ -261,7 +270,7 @@ def test_resume(screen: type) -> None:
     chat.say("Once upon a time")
     chat.leave()
     chat = screen(*GREEDY, "--resume")
-    assert "1 turn loaded" in seen(chat.child.before) or True
+    assert "1 turn loaded" in seen(chat.greeting)
     chat.say("and then")
     assert len(chat.turns()) == 4
 
@@ -270,8 +279,7 @@ def test_resume(screen: type) -> None:
 def test_narrow_screens(screen: type, columns: int) -> None:
     chat = screen("--temp", "0", "-n", "60", columns=columns)
     shown = chat.say("Once upon a time")
-    last = shown[: shown.index("60 tokens")].split("\x1b[2K")
-    lines = CONTROL.sub("", "".join(last)).split("\n")
+    lines = seen(shown[shown.index("reading") : shown.index("60 tokens")]).split("\n")
     assert all(len(line) <= columns for line in lines), lines
     assert len(lines) > 60 * 3 // columns
     chat.leave()
@@ -280,28 +288,28 @@ def test_narrow_screens(screen: type, columns: int) -> None:
 def test_resizing_in_the_middle_of_an_answer(screen: type, endless: Path) -> None:
     chat = screen(endless, *ENDLESS)
     chat.type("Hello" + ENTER)
-    chat.child.expect("tok/s")
+    chat.expect("tok/s")
     chat.child.setwinsize(24, 30)
     time.sleep(0.3)
     chat.child.setwinsize(10, 100)
     time.sleep(0.3)
     chat.type(CTRL_C)
-    chat.child.expect("interrupted")
+    chat.expect("interrupted")
     chat.prompted()
     chat.child.setwinsize(24, 40)
-    chat.say("/context")
+    chat.prompted()
+    chat.say("/stats")
     chat.leave()
 
 
 def test_what_is_typed_meanwhile_waits_for_the_prompt(screen: type, endless: Path) -> None:
     chat = screen(endless, *ENDLESS)
     chat.type("Hello" + ENTER)
-    chat.child.expect("tok/s")
-    chat.type("typed ahead")
+    chat.expect("tok/s")
+    chat.type("/exit")
     time.sleep(0.3)
     chat.type(CTRL_C)
-    chat.child.expect("interrupted")
-    assert "typed ahead" not in chat.child.before
+    assert "/exit" not in seen(chat.expect("interrupted"))
 
 
 @pytest.mark.parametrize(
@@ -318,8 +326,7 @@ def test_styles(
 ) -> None:
     chat = screen(*GREEDY, *options, **env)
     chat.type("Once upon a time" + ENTER)
-    chat.child.expect(ANSWERED)
-    answer = chat.child.before.split("upon a time", 1)[1].split("\n", 1)[-1]
+    answer = chat.expect(ANSWERED).split("upon a time", 1)[1].split("\n", 1)[-1]
     assert bool(re.search(r"\x1b\[[0-9;]*[1-9]m", answer)) == has_styles
     assert ("Ctrl-C stops" in answer) == has_status
 
@@ -328,8 +335,8 @@ def test_copy_asks_the_terminal(screen: type) -> None:
     chat = screen(*GREEDY)
     chat.say("Once upon a time")
     chat.type("/copy" + ENTER)
-    chat.child.expect(r"\x1b\]52;c;[A-Za-z0-9+/=]+\x07")
-    chat.child.expect(r"OSC 52")
+    chat.expect(r"\x1b\]52;c;[A-Za-z0-9+/=]+\x07")
+    chat.expect(r"OSC 52")
 
 
 def test_the_terminal_is_left_as_it_was(screen: type, endless: Path) -> None:
@@ -339,9 +346,9 @@ def test_the_terminal_is_left_as_it_was(screen: type, endless: Path) -> None:
 
     chat = screen(endless, *ENDLESS)
     chat.type("Hello" + ENTER)
-    chat.child.expect("tok/s")
+    chat.expect("tok/s")
     chat.child.kill(signal.SIGTERM)
-    chat.child.expect(r"\x1b\[\?25h")
-    chat.child.expect("terminated")
+    chat.expect(r"\x1b\[\?25h")
+    chat.expect("terminated")
     chat.child.expect(pexpect.EOF)
     assert termios.tcgetattr(chat.child.child_fd)[3] & termios.ECHO
