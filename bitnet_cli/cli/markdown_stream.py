@@ -18,10 +18,10 @@ BOLD, ITALIC, UNDERLINE, DIM, CODE = "\x1b[1m", "\x1b[3m", "\x1b[4m", "\x1b[2m",
 MAX_SPAN = 400
 """Characters that an emphasised span may have; a longer one is shown as it was written."""
 
-_UNDECIDED = re.compile(r"[ \t]*(?:#{0,6}|`{1,2}|~{1,2}|[-*+]|\d{1,4}[.)]?|>|(?:[-*_] *){2,})?$")
+_UNDECIDED = re.compile(r"[ \t]*(?:#{0,6}|`{1,2}|~{1,2}|[-*+_]|\d{1,4}[.)]?|>|(?:[-*_] *){2,})$")
 _FENCE = re.compile(r"( {0,3})(`{3,}|~{3,})(.*)$")
-_HEADER = re.compile(r" {0,3}(#{1,6})[ \t]+")
-_ITEM = re.compile(r"([ \t]*)([-*+]|\d{1,4}[.)])([ \t]+)")
+_HEADER = re.compile(r" {0,3}(#{1,6})[ \t]")
+_ITEM = re.compile(r"([ \t]*)([-*+]|\d{1,4}[.)])[ \t]")
 _QUOTE = re.compile(r" {0,3}> ?")
 _RULE = re.compile(r" {0,3}(?:(?:- *){3,}|(?:\* *){3,}|(?:_ *){3,})$")
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
@@ -87,21 +87,22 @@ class MarkdownStream:
 
     def _take(self, text: str) -> None:
         """Text within one line."""
-        if not text:
-            return
-        if self._begun:
-            self._show(text)
-            return
-        self._line += text
-        if self._fence:
-            if not self._may_end_fence(self._line):
+        at = 0
+        # What a line is must not depend on how the text was cut into pieces.
+        while not self._begun and at < len(text):
+            self._line += text[at]
+            at += 1
+            if not self._held(self._line):
+                if not self._fence:
+                    self._end_table()
                 self._begin_line()
-        elif not self._held(self._line):
-            self._end_table()
-            self._begin_line()
+        if at < len(text):
+            self._show(text[at:])
 
     def _held(self, line: str) -> bool:
-        """Whether only the end of the line will tell what it is."""
+        """Whether what follows may still tell what a line is that begins so."""
+        if self._fence:
+            return self._may_end_fence(line)
         if _UNDECIDED.match(line) or _FENCE.match(line):
             return True
         return self._styled and (line.lstrip().startswith("|") or bool(self._table and "|" in line))
@@ -230,7 +231,8 @@ class MarkdownStream:
 
     def _styled_span(self, found: re.Match[str]) -> None:
         kind = next(name for name in _STYLES if found[name] is not None)
-        outer, self._style = self._style, self._style + _STYLES[kind]
+        outer, added = self._style, _STYLES[kind]
+        self._style = outer if added in outer else outer + added
         at, text = 0, found[kind]
         if kind == "in_bold":  # Other spans may stand in bold ones.
             for inner in _SPAN.finditer(text):
