@@ -183,6 +183,18 @@ class Conversation:
         """Continues with these turns, all of them answered, in place of those that are here."""
         self.turns, self.n_dropped, self._context_tokens = turns, 0, None
 
+    def with_model(self, model: BitNetModel) -> Conversation:
+        """The same conversation with another model. Answers stay texts, with ids only where these mean the same to it.
+
+        Raises:
+            UsageError, BitnetError: the model has no place for the system text.
+        """
+        other = Conversation(model, self._system, self.config, self._seeds.getrandbits(32))
+        same = model.tokenizer.fingerprint() == self.model.tokenizer.fingerprint()
+        other.resume([replace(turn, ids=turn.ids if same else None) for turn in self.turns])
+        other.replies = self.replies
+        return other
+
     def _encode(self) -> list[int]:
         return self.format.encode(self._system, self.turns[self.n_dropped :])
 

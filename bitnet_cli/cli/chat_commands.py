@@ -192,11 +192,13 @@ def _rate(n: int, seconds: float) -> str:
 def _context(chat: Chat, _: str) -> None:
     conversation = chat.conversation
     used, length = conversation.context_tokens, conversation.model.context_length
-    system = len(conversation.format.encode(conversation.system, []))
+    n_turns = len(conversation.turns) - conversation.n_dropped
     out.note(f"  {bar(used, length, 40)} {meter(used, length)}")
-    out.note(
-        f"  system text {system} tokens, {len(conversation.turns) - conversation.n_dropped} turns {used - system}"
-    )
+    if conversation.system:
+        system = len(conversation.format.encode(conversation.system, []))
+        out.note(f"  system text {system} tokens, {n_turns} turns {used - system}")
+    else:
+        out.note(f"  {n_turns} turns, no system text")
     if conversation.n_dropped:
         out.note(f"  {conversation.n_dropped} older turns were dropped to make room")
 
@@ -212,7 +214,7 @@ def _copy(chat: Chat, _: str) -> None:
 
 def _model(chat: Chat, argument: str) -> None:
     if argument:
-        chat.change_model(argument)
+        chat.conversation = chat.conversation.with_model(chat.load(argument))
     model = chat.conversation.model
     out.note(
         f"model: {model.config.name or 'without a name'}, {model.config.arch.name}, {model.n_threads} threads"

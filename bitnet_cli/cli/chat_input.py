@@ -94,7 +94,7 @@ class TerminalInput:
         from prompt_toolkit.shortcuts import CompleteStyle
 
         self._status = status
-        self._hint = ""
+        self._hint, self._suggested = "", False
         self._session: PromptSession[str] = PromptSession(
             history=_history(history) if history is not None else InMemoryHistory(),
             completer=_completer(commands),
@@ -111,7 +111,7 @@ class TerminalInput:
 
     def read(self, suggestion: str = "") -> str:
         """See `ChatInput`."""
-        self._hint = ""
+        self._hint, self._suggested = "", bool(suggestion)
         return joined(self._session.prompt(">>> ", default=suggestion))
 
     def _toolbar(self) -> str:
@@ -137,6 +137,9 @@ class TerminalInput:
 
         @keys.add("c-c")
         def _(event: KeyPressEvent) -> None:
+            if self._suggested:
+                event.app.exit(result="")  # Whoever suggested the text learns that it is not wanted.
+                return
             self._hint = "" if event.current_buffer.text else " Ctrl-D or /exit leaves"
             event.current_buffer.reset()
 

@@ -69,6 +69,7 @@ class Chat:
                 return True
             try:
                 if text.startswith("/") and not text.startswith("//"):
+                    self.edits = False
                     perform(self, text)
                 elif text.strip():
                     self.say(text.removeprefix("/") if text.startswith("//") else text)
@@ -84,6 +85,7 @@ class Chat:
                 out.error(explanation.message, explanation.hint)
             replies = self.conversation.replies
             if not self.interactive and replies and replies[-1].finish_reason == "interrupted":
+                out.note("interrupted")
                 return False
 
     def say(self, text: str) -> None:
@@ -106,23 +108,8 @@ class Chat:
         reply = Reply()
         with interruption() as stopped:
             self._show(self.conversation.again(reply, stopped=stopped, progress=self.screen.progress), reply)
-
-    def change_model(self, name: str) -> None:
-        """Goes on with another model; what was said stays as text."""
-        old = self.conversation
-        model = self.load(name)
-        new = Conversation(model, "", old.config)
-        if old.system:
-            try:
-                new.system = old.system
-            except BitnetError as error:
-                out.note(f"the system text was left out: {error.message}")
-        if model.tokenizer.fingerprint() != old.model.tokenizer.fingerprint():
-            for turn in old.turns:
-                turn.ids = None
-        new.resume(old.turns)
-        new.replies = old.replies
-        self.conversation = new
+        if reply.finish_reason == "interrupted" and not reply.tokens:
+            out.note("interrupted before the first word: the answer stays as it was")
 
     def keep(self) -> None:
         """Writes the conversation where the next sitting can take it up, if it is to be kept."""

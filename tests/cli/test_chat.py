@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +20,7 @@ CHATML = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+ROOT = Path(__file__).resolve().parents[2]
 GREEDY = ("--temp", "0", "-n", "8")
 
 
@@ -143,7 +147,15 @@ def test_set_changes_the_next_answers(chat: Callable) -> None:
 
 def test_talk_goes_to_stderr(chat: Callable) -> None:
     ran = chat("Hello", "/help", "/stats", "/context", "/model", "/exit", "never said")
-    for words in (*COMMANDS, "Ctrl-D", "answers    1, 8 tokens", "read ", "context ", "bitnet-b1.58"):
+    for words in (
+        *COMMANDS,
+        "Ctrl-D",
+        "answers    1, 8 tokens",
+        "read ",
+        "░ context ",
+        "1 turns, no system",
+        "bitnet-b1.58",
+    ):
         assert words in ran.err
     assert all(len(line) <= 80 for line in ran.err.splitlines())
     assert len(ran.out.splitlines()) == len(chat("Hello").out.splitlines())
@@ -197,6 +209,37 @@ def test_the_context_is_full(chat: Callable) -> None:
 def test_without_a_model_stories_go_on(bitnet: Callable) -> None:
     ran = bitnet("chat", "--temp", "0", "-n", "4", stdin=b"Once\n")
     assert ran.code == 0 and "story model" in ran.err and ran.out.strip()
+
+
+def test_ctrl_c_ends_what_comes_from_a_pipe(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "bitnet_cli",
+            "chat",
+            "-n",
+            "400",
+            "--temp",
+            "2",
+            "--min-p",
+            "0",
+            "--seed",
+            "1",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "BITNET_ISA": "scalar", "XDG_STATE_HOME": str(tmp_path)},
+    )
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(b"Once\nnever\n")
+    process.stdin.flush()
+    first = process.stdout.read(1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and (first + out).endswith(b"\n")
+    assert err.endswith(b"interrupted\n") and b"Traceback" not in err
 
 
 ERRORS = {

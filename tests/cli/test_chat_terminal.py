@@ -121,7 +121,7 @@ def seen(shown: str) -> str:
 
 
 def test_a_conversation(screen: type) -> None:
-    chat = screen(*GREEDY)
+    chat = screen(*GREEDY, columns=100)
     shown = chat.say("Once upon a time")
     assert "12 tokens" in seen(shown) and "reached `-n`" in seen(shown) and "tok/s" in seen(shown)
     assert "read 5, kept 0" in seen(shown)
@@ -169,8 +169,8 @@ def test_ctrl_c_while_reading_takes_the_turn_back(screen: type, endless: Path) -
     chat.type(CTRL_C)
     chat.expect("taken back")
     chat.prompted()
-    chat.type(CTRL_C + CTRL_C)
-    chat.expect("Ctrl-D or /exit leaves")
+    chat.type(CTRL_C)
+    chat.prompted()
     chat.leave()
 
 
@@ -263,6 +263,20 @@ def test_edit_and_regenerate(screen: type) -> None:
     chat.say(" a time")
     turns = chat.turns()
     assert [turn["content"] for turn in turns[::2]] == ["Once upon a time"]
+
+
+def test_an_edit_can_be_given_up(screen: type) -> None:
+    chat = screen(*GREEDY)
+    chat.say("Once")
+    chat.say("/edit")
+    chat.type(CTRL_C)
+    chat.expect("stays as it was")
+    chat.prompted()
+    chat.say("/edit")
+    chat.type(CTRL_C)
+    chat.prompted()
+    chat.say("upon")
+    assert [turn["content"] for turn in chat.turns()[::2]] == ["Once", "upon"]
 
 
 def test_resume(screen: type) -> None:
