@@ -53,6 +53,7 @@ class Chat:
         self.edits = False
         """The next turn replaces the last one."""
         self._kept_in = kept_in
+        self._interrupted = False
 
     def run(self, source: ChatInput, perform: Callable[[Chat, str], None]) -> bool:
         """Goes on until the input ends; False if an answer to piped input was interrupted.
@@ -83,8 +84,7 @@ class Chat:
                 if not self.interactive or explanation is None or isinstance(error, BrokenPipeError):
                     raise
                 out.error(explanation.message, explanation.hint)
-            replies = self.conversation.replies
-            if not self.interactive and replies and replies[-1].finish_reason == "interrupted":
+            if self._interrupted and not self.interactive:
                 out.note("interrupted")
                 return False
 
@@ -146,6 +146,7 @@ class Chat:
                 finally:
                     self.screen.end()
         finally:
+            self._interrupted = reply.finish_reason == "interrupted"
             self.keep()
 
     def _tell_dropped(self, n: int) -> None:

@@ -130,7 +130,7 @@ class TerminalScreen:
         self._markdown = MarkdownStream(self._pending.append, lambda: self._columns - 1, self._styled)
         self._column, self._status, self._has_status = 0, "reading", False
         self._begun = self._shown = 0.0
-        self._n_pieces = 0
+        self._n_pieces, self._has_words = 0, False
         self._show()
 
     def progress(self, done: int, total: int) -> None:
@@ -144,6 +144,9 @@ class TerminalScreen:
         now = time.monotonic()
         self._begun = self._begun or now
         self._n_pieces += 1
+        # White space before the first word belongs to a text that goes on, and would look odd on a line of its own.
+        text = text if self._has_words else text.lstrip()
+        self._has_words = self._has_words or bool(text)
         self._markdown.feed(text)
         if now - self._shown < _PAUSE_S and self._n_pieces > 1:
             return

@@ -44,7 +44,7 @@ class Screen:
             | env,
             cwd=str(folder),
             dimensions=(24, columns),
-            timeout=8,
+            timeout=30,
             encoding="utf-8",
             codec_errors="replace",
         )
@@ -343,6 +343,20 @@ def test_styles(
     answer = chat.expect(ANSWERED).split("upon a time", 1)[1].split("\n", 1)[-1]
     assert bool(re.search(r"\x1b\[[0-9;]*[1-9]m", answer)) == has_styles
     assert ("Ctrl-C stops" in answer) == has_status
+
+
+def test_answers_go_to_a_file_while_one_types(tmp_path: Path) -> None:
+    line = f"{sys.executable} -m bitnet_cli chat --temp 0 -n 12 > out.txt"
+    env = {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(tmp_path), "PROMPT_TOOLKIT_NO_CPR": "1"}
+    child = pexpect.spawn("/bin/sh", ["-c", line], env=os.environ | env, cwd=str(tmp_path), encoding="utf-8")
+    child.expect(">>>")
+    child.send("Once upon a time" + ENTER)
+    child.expect("12 tokens")
+    child.expect(">>>")
+    child.send(CTRL_D)
+    child.expect(pexpect.EOF)
+    written = (tmp_path / "out.txt").read_text(encoding="utf-8")
+    assert len(written.split()) > 5 and "\x1b" not in written and "tokens" not in written
 
 
 def test_copy_asks_the_terminal(screen: type) -> None:
