@@ -91,6 +91,8 @@ class Result:
     """What a generation gave; filled while its stream is read."""
 
     prompt_tokens: int = 0
+    reused_tokens: int = 0
+    """How many of them the model still held from before, so that they were not evaluated again."""
     token_ids: list[int] = field(default_factory=list)
     text: str = ""
     finish_reason: str = "length"
@@ -101,8 +103,9 @@ class Result:
 class BitNetModel:
     """A ternary model ready to generate. Make one with `from_pretrained`.
 
-    A model holds one sequence at a time. It may be used from several threads, which then take turns; a stream that was
-    begun before another generation (or `logits`) on the same model ends with a UsageError when it is read on.
+    A model holds one sequence at a time. A prompt that begins as that sequence does is evaluated from where they part; the
+    result is the same. It may be used from several threads, which then take turns; a stream that was begun before another
+    generation (or `logits`) on the same model ends with a UsageError when it is read on.
     """
 
     def __init__(
@@ -317,22 +320,19 @@ class BitNetModel:
             )
         result = result if result is not None else Result()
         result.prompt_tokens = len(ids)
-        generation = Generation(
-            self._session,
-            ids,
-            config.sampling,
-            max_new_tokens=config.max_new_tokens,
-            eos_ids=self.tokenizer.eos_ids,
-            n_vocab=self.tokenizer.n_vocab,
-            seed=config.seed,
-            speculate=config.speculate,
-            progress=progress,
-        )
-        result.timings = generation.timings
-        return self._pieces(generation, StopStrings(config.stop), result)
+        return self._pieces(ids, config, result, progress)
 
-    def _pieces(self, generation: Generation, stops: StopStrings, result: Result) -> Iterator[str]:
-        characters = Utf8Stream()
+    def _pieces(
+        self,
+        ids: list[int],
+        config: GenerationConfig,
+        result: Result,
+        progress: Callable[[int], None] | None,
+    ) -> Iterator[str]:
+        generation = self._begun(ids, config, progress)
+        result.timings = generation.timings
+        result.reused_tokens = len(ids) - generation.timings.prompt_tokens
+        stops, characters = StopStrings(config.stop), Utf8Stream()
         for token in self._turns(generation):
             result.token_ids.append(token)
             piece = stops.feed(characters.feed(self.tokenizer.token_bytes(token)))
@@ -348,11 +348,32 @@ class BitNetModel:
             result.text += last
             yield last
 
+    def _begun(
+        self, ids: list[int], config: GenerationConfig, progress: Callable[[int], None] | None
+    ) -> Generation:
+        """A generation that owns the session, which keeps what it has in common with the prompt."""
+        with self._lock:
+            held = self._session.ids
+            # The last token is evaluated in any case: what comes after it is what is asked for.
+            most = min(len(held), len(ids) - 1)
+            same = next((i for i in range(most) if held[i] != ids[i]), most)
+            self._session.truncate(same)
+            generation = Generation(
+                self._session,
+                ids[same:],
+                config.sampling,
+                max_new_tokens=config.max_new_tokens,
+                eos_ids=self.tokenizer.eos_ids,
+                n_vocab=self.tokenizer.n_vocab,
+                seed=config.seed,
+                speculate=config.speculate,
+                progress=progress,
+            )
+            self._owner = generation
+        return generation
+
     def _turns(self, generation: Generation) -> Iterator[int]:
         """The tokens of a generation, each made under the lock and only while the session is still its own."""
-        with self._lock:
-            self._owner = generation
-            self._session.truncate(0)
         tokens = iter(generation)
         while True:
             with self._lock:

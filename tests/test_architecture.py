@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "library": {"errors", "native", "arch", "formats", "engine", "text"},
     "perplexity": {"errors", "library"},
     "verify": {"errors", "native", "arch", "formats", "engine", "text", "convert"},
+    "chat": {"errors", "text", "library"},
     "bench": {"errors", "native", "arch", "formats", "engine", "text", "library", "__init__"},
     "cli": {
         *(
@@ -37,6 +38,7 @@ MAY_IMPORT = {
             "library",
             "perplexity",
             "bench",
+            "chat",
         ),
         "__init__",
     },
@@ -46,6 +48,7 @@ MAY_IMPORT = {
 ONLY_IN = {  # heavy or dangerous libraries and the only rooms that may import them
     "typer": {"cli"},
     "rich": {"cli"},
+    "prompt_toolkit": {"cli"},
     "tokenizers": {"text"},
     "jinja2": {"text"},
     "huggingface_hub": {"hub"},

@@ -10,6 +10,7 @@ import typer
 
 from bitnet_cli import __version__
 from bitnet_cli.cli.commands.bench import bench
+from bitnet_cli.cli.commands.chat import chat
 from bitnet_cli.cli.commands.convert import convert
 from bitnet_cli.cli.commands.download import download
 from bitnet_cli.cli.commands.embed import embed
@@ -36,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(chat)
 app.command()(run)
 app.command()(convert)
 app.command()(inspect)

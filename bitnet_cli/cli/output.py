@@ -6,6 +6,7 @@ Rich is imported only when something needs it and only draws on terminals; NO_CO
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -64,6 +65,20 @@ class Output:
         if not self.json_mode and _is_terminal(sys.stdout) and _is_terminal(sys.stderr):
             sys.stderr.write(_paint(text, "2"))
             sys.stderr.flush()
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Shows on a terminal that something goes on, as long as it does."""
+        shows = not self.json_mode and _is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
+        if shows:
+            sys.stderr.write(_paint(f"{what} …", "2"))
+            sys.stderr.flush()
+        try:
+            yield
+        finally:
+            if shows:
+                sys.stderr.write("\r\x1b[K")
+                sys.stderr.flush()
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """A table to stdout. Columns whose cells all begin with a digit or sign are set flush right."""
@@ -203,8 +218,6 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 def _paint(text: str, code: str, stream: Any = None) -> str:
     """`text` in a terminal style where the stream is a terminal and NO_COLOR is not set."""
-    import os
-
     stream = stream if stream is not None else sys.stderr
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not _is_terminal(stream):
         return text

@@ -41,10 +41,10 @@ class Generation:
     """One continuation of a session. Iterate over it for the new token ids; stop iterating to end it early.
 
     Args:
-        session: where the prompt is appended; afterwards it holds the prompt and all generated tokens but the last. If
-            the iteration is ended early, perhaps drafted tokens, too.
+        session: where the prompt is appended to what is there; afterwards it also holds the prompt and all generated
+            tokens but the last. If the iteration is ended early, perhaps drafted tokens, too.
         prompt: token ids to evaluate first, at least one.
-        sampling: how tokens are chosen.
+        sampling: how tokens are chosen; what was in the session before counts as said.
         max_new_tokens: the most to generate.
         eos_ids: tokens that end the generation; they are not yielded.
         n_vocab: ids from here on stand for no token and are never chosen; None if all do.
@@ -81,7 +81,7 @@ class Generation:
         started = time.perf_counter()
         logits = session.evaluate(self._prompt, progress=self._progress)
         timings.prompt_s = time.perf_counter() - started
-        recent = list(self._prompt)
+        recent = list(session.ids)
         lookup = PromptLookup(recent) if self._speculate else None
         draft: list[int] = []
         """Guessed tokens in the cache; the logits after the newest token and after each of them are `logits`."""

@@ -13,6 +13,10 @@ for another. A control token could still come about from pieces (a template that
 characters or changes their case). Against that the conversation is rendered a second time with every character of
 the messages except white space replaced: no control token in it can be made of a message. Only if both texts have
 the same control tokens is the first one used, otherwise the second.
+
+What the model itself said is better not encoded again: it may have divided its words otherwise than the encoder does, and
+then all that it remembers of them is lost. So the ids that it generated can be given for a message; `kept_ids.py` says how
+they get to their place.
 """
 
 from __future__ import annotations
@@ -21,7 +25,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bitnet_cli.errors import FormatError, UsageError, printable
-from bitnet_cli.text.tokenizer import Tokenizer
+from bitnet_cli.text.kept_ids import Marked, opening, split_at_markers
+from bitnet_cli.text.tokenizer import Part, Tokenizer
 
 if TYPE_CHECKING:
     from bitnet_cli.text.template_sandbox import BoundedTemplate
@@ -36,6 +41,7 @@ BITNET_2B4T = (
     "{% if add_generation_prompt %}{{ 'Assistant: ' }}{% endif %}"
 )
 _END_OF_TURN = "<|eot_id|>"
+_BITNET_BEGIN = "Assistant: "
 
 Message = Mapping[str, str]
 _PRIVATE_USE = range(0x10FFFD, 0xF0000, -1)
@@ -64,49 +70,105 @@ class ChatTemplate:
             raise FormatError(f"a string is expected, but {type(source).__name__} was found", tensor=KEY)
         return cls(source, tokenizer)
 
-    def encode(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> list[int]:
+    def encode(
+        self,
+        messages: Sequence[Message],
+        add_generation_prompt: bool = True,
+        kept: Mapping[int, Sequence[int]] | None = None,
+    ) -> list[int]:
         """Token ids of a conversation, beginning with BOS once if the model wants it.
 
         Args:
             messages: each with a `role` (one of ROLES), a `content` and perhaps a `name`.
             add_generation_prompt: whether the assistant's next turn is begun.
+            kept: the ids that messages have already, by the message's index; they stand in the result as they are, unless
+                the template shows one of these messages otherwise than it was said.
 
         Raises:
             UsageError: a message is not of that form.
             FormatError, BitnetError: the template fails or refuses these messages.
         """
         _check(messages)
+        kept = kept or {}
         if self.source == BITNET_2B4T:
-            return self._tokenizer.encode_parts(self._bitnet_parts(messages, add_generation_prompt))
-        control = self._tokenizer.find_control
+            return self._tokenizer.encode_parts(self._bitnet_parts(messages, add_generation_prompt, kept))
         taken = set(self.source) | self._tokenizer.control_characters()
+        marked = Marked(messages, kept, taken) if kept else None
+        if marked is None or not self._shows_as_said(messages, marked, add_generation_prompt):
+            return self._tokenizer.encode_parts(self._parts(messages, add_generation_prompt, taken))
+        parts = self._parts(marked.messages, add_generation_prompt, taken, marked.markers)
+        first = min(kept)
+        begun = self._parts(messages[:first], True, taken) if add_generation_prompt else []
+        return self._tokenizer.encode_parts(split_at_markers(parts, marked, opening(begun)))
+
+    def _parts(
+        self,
+        messages: Sequence[Message],
+        add_generation_prompt: bool,
+        taken: set[str],
+        markers: Sequence[str] = (),
+    ) -> list[Part]:
+        """The rendered text as stretches and the control tokens of the template between them; markers stay in place."""
+        control = self._tokenizer.find_control
         careful = _Disguise(messages, taken, lambda text: [begin for begin, _, _ in control(text)])
-        blind = _Disguise(messages, taken, lambda text: [i for i, c in enumerate(text) if not c.isspace()])
+        untouched = frozenset(markers)
+        blind = _Disguise(
+            messages,
+            taken,
+            lambda text: [i for i, c in enumerate(text) if not c.isspace() and c not in untouched],
+        )
         text = self._rendered(careful.messages, add_generation_prompt)
         certain = self._rendered(blind.messages, add_generation_prompt)
         disguise = careful
         if [found[2] for found in control(text)] != [found[2] for found in control(certain)]:
             text, disguise = certain, blind
-        return self._tokenizer.encode_parts(
+        return [
             part if isinstance(part, int) else disguise.removed_from(part)
             for part in self._tokenizer.split_control(text)
-        )
+        ]
+
+    def _shows_as_said(
+        self, messages: Sequence[Message], marked: Marked, add_generation_prompt: bool
+    ) -> bool:
+        """Whether each marked message comes out as it is, once and in order, white space around it aside.
+
+        Templates of models that think aloud, for example, leave the thoughts of earlier turns out.
+        """
+        stripped = [{**message, "content": message["content"].strip()} for message in messages]
+        text = self._rendered(marked.messages, add_generation_prompt)
+        if [c for c in text if c in marked.markers] != marked.markers:
+            return False
+        said = {ord(m): stripped[i]["content"] for m, i in zip(marked.markers, marked.places, strict=True)}
+        others = [
+            old if i not in marked.places else new
+            for i, (old, new) in enumerate(zip(messages, stripped, strict=True))
+        ]
+        return text.translate(said) == self._rendered(others, add_generation_prompt)
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
         """The conversation as text, control tokens spelled out; for reading, not for encoding."""
         _check(messages)
         if self.source != BITNET_2B4T:
             return self._rendered(messages, add_generation_prompt)
-        return "".join(_bitnet_texts(messages, add_generation_prompt))
+        turns = "".join(_bitnet_turn(message) + _END_OF_TURN for message in messages)
+        return turns + _BITNET_BEGIN if add_generation_prompt else turns
 
-    def _bitnet_parts(self, messages: Sequence[Message], add_generation_prompt: bool) -> list[str | int]:
-        """What BITNET_2B4T prints, with the id of the token that ends a turn."""
-        texts = _bitnet_texts(messages, add_generation_prompt)
+    def _bitnet_parts(
+        self, messages: Sequence[Message], add_generation_prompt: bool, kept: Mapping[int, Sequence[int]]
+    ) -> list[Part]:
+        """What BITNET_2B4T prints, with the id of the token that ends a turn and kept ids in their places."""
         end = self._tokenizer.control_id(_END_OF_TURN)
-        if end is None:
-            return ["".join(texts)]
+        parts: list[Part] = []
         # Turns and ends alternate, so an end is known by its place whatever the turns say.
-        return [end if n % 2 else text for n, text in enumerate(texts)]
+        for n, message in enumerate(messages):
+            if n in kept:
+                parts += [_bitnet_opening(message), tuple(kept[n])]
+            else:
+                parts.append(_bitnet_turn(message))
+            parts.append(_END_OF_TURN if end is None else end)
+        if add_generation_prompt:
+            parts.append(_BITNET_BEGIN)
+        return _joined(parts)
 
     def _rendered(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
         if self._compiled is None:
@@ -165,12 +227,23 @@ class _Disguise:
         return self._stand_ins[character]
 
 
-def _bitnet_texts(messages: Sequence[Message], add_generation_prompt: bool) -> list[str]:
-    """What BITNET_2B4T prints: turn, end of turn, turn, end of turn …, and perhaps the next turn's beginning."""
-    texts = []
-    for message in messages:
-        texts += [f"{message['role'].capitalize()}: {message['content'].strip()}", _END_OF_TURN]
-    return [*texts, "Assistant: "] if add_generation_prompt else texts
+def _bitnet_opening(message: Message) -> str:
+    return f"{message['role'].capitalize()}: "
+
+
+def _bitnet_turn(message: Message) -> str:
+    return _bitnet_opening(message) + message["content"].strip()
+
+
+def _joined(parts: Sequence[Part]) -> list[Part]:
+    """Parts with neighbouring strings made one."""
+    joined: list[Part] = []
+    for part in parts:
+        if isinstance(part, str) and joined and isinstance(joined[-1], str):
+            joined[-1] += part
+        else:
+            joined.append(part)
+    return joined
 
 
 def _check(messages: Sequence[Message]) -> None:

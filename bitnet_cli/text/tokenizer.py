@@ -6,6 +6,7 @@ passes `parse_special=True`, what looks like a control token is encoded as the c
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,6 +15,8 @@ from bitnet_cli.text.byte_bpe import ByteBPE
 from bitnet_cli.text.special_tokens import SpecialTokens
 from bitnet_cli.text.spm import SentencePieceBPE
 from bitnet_cli.text.vocabulary import TokenType, Vocabulary
+
+Part = str | int | tuple[int, ...]
 
 
 class Tokenizer:
@@ -63,16 +66,21 @@ class Tokenizer:
         text = _encodable(text)
         return self.encode_parts(self._all_special.split(text) if parse_special else [text], add_bos)
 
-    def encode_parts(self, parts: Iterable[str | int], add_bos: bool | None = None) -> list[int]:
+    def encode_parts(self, parts: Iterable[Part], add_bos: bool | None = None) -> list[int]:
         """Ids of plain stretches of text with special tokens between them.
 
         Args:
-            parts: strings are encoded as plain text, control tokens in them included; integers are token ids.
+            parts: strings are encoded as plain text, control tokens in them included; integers are special tokens; tuples
+                are the ids of text that is encoded already.
             add_bos: as for `encode`.
         """
         ids: list[int] = []
         after_special = True
         for part in parts:
+            if isinstance(part, tuple):
+                ids += map(self._checked, part)
+                after_special = after_special and not part
+                continue
             pieces = [part] if isinstance(part, int) else self._user_defined.split(_encodable(part))
             for piece in pieces:
                 if isinstance(piece, int):
@@ -140,6 +148,12 @@ class Tokenizer:
     def token_text(self, token_id: int) -> str:
         """How the vocabulary writes a token; UsageError if the id is not in it."""
         return self._vocabulary.tokens[self._checked(token_id)]
+
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that two vocabularies share only if every id means the same in both."""
+        digest = hashlib.sha256(self._types)
+        digest.update("\0".join(self._vocabulary.tokens).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()[:16]
 
     def is_control(self, token_id: int) -> bool:
         """Whether a token is a command to the model and not text; UsageError if there is no such token."""

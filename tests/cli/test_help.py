@@ -11,6 +11,7 @@ import pytest
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 COMMANDS = {
     "bitnet": ["--help"],
+    "bitnet_chat": ["chat", "--help"],
     "bitnet_run": ["run", "--help"],
     "bitnet_convert": ["convert", "--help"],
     "bitnet_inspect": ["inspect", "--help"],

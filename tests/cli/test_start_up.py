@@ -21,6 +21,7 @@ HEAVY = [
     "asyncio",
     "filelock",
     "httpx2",
+    "prompt_toolkit",
     "pydantic",
     "_cffi_backend",
     "bitnet_cli.native._bitnet",
@@ -28,6 +29,7 @@ HEAVY = [
 COMMANDS = [
     ["--help"],
     ["--version"],
+    ["chat", "--help"],
     ["run", "--help"],
     ["convert", "--help"],
     ["inspect", "--help"],

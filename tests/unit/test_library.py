@@ -72,6 +72,24 @@ def test_a_stream_that_was_overtaken_says_so(model: BitNetModel) -> None:
         list(stream)
 
 
+@pytest.mark.parametrize("speculate", [False, True])
+def test_what_a_prompt_has_in_common_with_the_one_before_is_reused(tiny_gguf: Path, speculate: bool) -> None:
+    """After any other prompt the text is that of a fresh model, and only what differs is evaluated."""
+    model = BitNetModel.from_pretrained(tiny_gguf, n_threads=1)
+    options = {"max_new_tokens": 9, "repeat_penalty": 1.2, "speculate": speculate}
+    before: list[int] = []
+    for prompt in ("Hello", "Hello", "Hell", "Hello you", "Other", "Hello you"):
+        ids = model.prompt_ids(prompt)
+        result, fresh = Result(), Result()
+        list(model.generate_stream(prompt, result=result, **options))
+        list(BitNetModel.from_pretrained(tiny_gguf).generate_stream(prompt, result=fresh, **options))
+        assert result.token_ids == fresh.token_ids and fresh.reused_tokens == 0
+        common = next((i for i, (a, b) in enumerate(zip(before, ids[:-1], strict=False)) if a != b), None)
+        common = min(len(before), len(ids) - 1) if common is None else common
+        assert (result.reused_tokens, result.timings.prompt_tokens) == (common, len(ids) - common)
+        before = [*ids, *result.token_ids[:-1]]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_gets_an_error_and_does_not_hang(model: BitNetModel) -> None:

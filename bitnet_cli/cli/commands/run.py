@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +22,17 @@ from bitnet_cli.cli.options import (
     YesOpt,
 )
 from bitnet_cli.cli.output import out
+from bitnet_cli.cli.sampling_options import (
+    MinPOpt,
+    RepeatPenaltyOpt,
+    SeedOpt,
+    SpeculateOpt,
+    StopOpt,
+    TempOpt,
+    TopKOpt,
+    TopPOpt,
+    seed_or_new,
+)
 from bitnet_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,13 +44,6 @@ STOPPED = {
     "context": "the context is full (`-c`)",
     "interrupted": "interrupted",
 }
-
-
-def _number(value: float) -> float:
-    """Refuses NaN, which lies in every range as far as comparisons tell."""
-    if math.isnan(value):
-        raise typer.BadParameter("nan is not a number")
-    return value
 
 
 def run(
@@ -55,77 +58,20 @@ def run(
     threads: ThreadsOpt = None,
     ctx_size: ContextOpt = None,
     kv_type: KvTypeOpt = None,
-    temp: Annotated[
-        float,
-        typer.Option(
-            "--temp",
-            metavar="T",
-            min=0.0,
-            max=100.0,
-            callback=_number,
-            help="Temperature; 0 always takes the most likely token.",
-        ),
-    ] = 0.8,
-    top_k: Annotated[
-        int,
-        typer.Option(
-            "--top-k", metavar="K", min=0, max=1 << 31, help="Choose among the K most likely; 0: all."
-        ),
-    ] = 40,
-    top_p: Annotated[
-        float,
-        typer.Option(
-            "--top-p",
-            metavar="P",
-            min=0.0,
-            max=1.0,
-            callback=_number,
-            help="Choose among the most likely that reach P together.",
-        ),
-    ] = 0.95,
-    min_p: Annotated[
-        float,
-        typer.Option(
-            "--min-p",
-            metavar="P",
-            min=0.0,
-            max=1.0,
-            callback=_number,
-            help="Drop tokens below P times the most likely.",
-        ),
-    ] = 0.05,
-    repeat_penalty: Annotated[
-        float,
-        typer.Option(
-            "--repeat-penalty",
-            metavar="X",
-            min=0.01,
-            max=100.0,
-            callback=_number,
-            help="Above 1: repeat less.",
-        ),
-    ] = 1.0,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "-s", "--seed", metavar="N", min=0, help="Random seed. Default: a new one.", show_default=False
-        ),
-    ] = None,
-    stop: Annotated[
-        list[str] | None, typer.Option("--stop", metavar="TEXT", help="Stop before TEXT; repeatable.")
-    ] = None,
+    temp: TempOpt = 0.8,
+    top_k: TopKOpt = 40,
+    top_p: TopPOpt = 0.95,
+    min_p: MinPOpt = 0.05,
+    repeat_penalty: RepeatPenaltyOpt = 1.0,
+    seed: SeedOpt = None,
+    stop: StopOpt = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Continue the prompt as it is, without the chat template.")
     ] = False,
     system: Annotated[
         str | None, typer.Option("--system", metavar="TEXT", help="System message for the chat template.")
     ] = None,
-    speculate: Annotated[
-        bool,
-        typer.Option(
-            "--speculate", help="Guess ahead where the text repeats itself: the same text, perhaps sooner."
-        ),
-    ] = False,
+    speculate: SpeculateOpt = False,
     i2s_layout: I2sLayoutOpt = None,
     tiling: TilingOpt = None,
     isa: IsaOpt = None,
@@ -166,10 +112,7 @@ def run(
     )
     for note in bitnet.notes:
         out.note(f"note: {note}")
-    if seed is None:
-        import secrets
-
-        seed = secrets.randbelow(1 << 32)
+    seed = seed_or_new(seed)
     config = GenerationConfig(
         max_new_tokens=n_predict,
         do_sample=temp != 0,

@@ -145,3 +145,20 @@ def test_a_seed_repeats(model: Model) -> None:
     hot = Sampling(temperature=2.0, top_k=0, top_p=1.0, min_p=0.0)
     runs = [generate(model, 12, seed=seed, sampling=hot)[0] for seed in (1, 1, 2)]
     assert runs[0] == runs[1] != runs[2]
+
+
+@pytest.mark.parametrize("eos", [False, True], ids=["length", "end token"])
+@pytest.mark.parametrize("speculate", [False, True], ids=["plain", "speculate"])
+def test_a_session_that_is_not_empty_is_continued(model: Model, speculate: bool, eos: bool) -> None:
+    """Prompt in two parts, with a penalty that looks back: tokens, cache and logits are those of the prompt in one."""
+    sampling = Sampling(temperature=0.0, repeat_penalty=1.3, repeat_last_n=64)
+    whole, parts = Session(model), Session(model)
+    plain = list(Generation(whole, IDS, sampling, max_new_tokens=12))
+    ends = frozenset([plain[7]]) if eos else frozenset()
+    whole.truncate(0)
+    expected = list(Generation(whole, IDS, sampling, max_new_tokens=12, eos_ids=ends))
+    parts.evaluate(IDS[:11])
+    generation = Generation(parts, IDS[11:], sampling, max_new_tokens=12, eos_ids=ends, speculate=speculate)
+    assert list(generation) == expected and generation.timings.prompt_tokens == len(IDS) - 11
+    assert parts.ids == whole.ids == IDS + (expected if eos else expected[:-1])
+    assert parts.evaluate([65]).tobytes() == Session(model).evaluate([*whole.ids, 65]).tobytes()

@@ -87,6 +87,17 @@ def test_user_defined_tokens_are_matched_with_spaces() -> None:
     assert made.token_bytes(400) == b"<a tag>"
 
 
+def test_words_after_kept_ids_are_given_none(tokenizers: dict[str, Tokenizer]) -> None:
+    tokenizer = tokenizers["llama"]
+    hello, bare = tokenizer.encode("a b", add_bos=False), tokenizer.encode_parts([(5,), "b"], add_bos=False)
+    assert tokenizer.encode_parts([tuple(hello), " b"], add_bos=False) == [
+        *hello,
+        *tokenizer.encode("b", add_bos=False),
+    ]
+    assert tokenizer.decode(bare[1:]) == "b" and len(bare) == 2
+    assert tokenizer.encode_parts([(), "b"], add_bos=False) == tokenizer.encode("b", add_bos=False)
+
+
 def test_token_bytes(tokenizers: dict[str, Tokenizer]) -> None:
     made = tokenizers["llama"]
     assert [made.token_bytes(i) for i in (1, 2, 3, 3 + 0xE9)] == [b"", b"", b"\x00", b"\xe9"]

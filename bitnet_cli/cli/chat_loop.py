@@ -1,0 +1,193 @@
+"""Reads turns, has them answered and shows the answers, until there are no more."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from bitnet_cli.chat.conversation import Conversation, Reply
+from bitnet_cli.chat.transcript import save
+from bitnet_cli.cli.chat_input import ChatInput
+from bitnet_cli.cli.chat_screen import Screen, bar, meter, quiet_terminal
+from bitnet_cli.cli.explain import explain
+from bitnet_cli.cli.output import out
+from bitnet_cli.errors import BitnetError
+from bitnet_cli.library import BitNetModel
+
+
+class Leave(Exception):
+    """The person wants to leave."""
+
+
+class Chat:
+    """One sitting.
+
+    Args:
+        conversation: what was said so far.
+        screen: where answers go.
+        load: gives the model of a name.
+        interactive: a person is there: errors are told and do not end the sitting.
+        kept_in: a JSON file that always has the conversation; None for none.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        screen: Screen,
+        load: Callable[[str], BitNetModel],
+        *,
+        interactive: bool,
+        kept_in: Path | None,
+    ) -> None:
+        self.conversation = conversation
+        self.screen = screen
+        self.load = load
+        self.interactive = interactive
+        self.suggestion = ""
+        """What the next line is to begin with."""
+        self.edits = False
+        """The next turn replaces the last one."""
+        self._kept_in = kept_in
+        self._interrupted = False
+
+    def run(self, source: ChatInput, perform: Callable[[Chat, str], None]) -> bool:
+        """Goes on until the input ends; False if an answer to piped input was interrupted.
+
+        Args:
+            source: where turns come from.
+            perform: does what a line that begins with a slash says.
+        """
+        while True:
+            suggestion, self.suggestion = self.suggestion, ""
+            try:
+                text = source.read(suggestion)
+            except EOFError:
+                return True
+            try:
+                if text.startswith("/") and not text.startswith("//"):
+                    self.edits = False
+                    perform(self, text)
+                elif text.strip():
+                    self.say(text.removeprefix("/") if text.startswith("//") else text)
+                elif self.edits:
+                    self.edits = False
+                    out.note("the turn stays as it was")
+            except Leave:
+                return True
+            except Exception as error:
+                explanation = explain(error)
+                if not self.interactive or explanation is None or isinstance(error, BrokenPipeError):
+                    raise
+                out.error(explanation.message, explanation.hint)
+            if self._interrupted and not self.interactive:
+                out.note("interrupted")
+                return False
+
+    def say(self, text: str) -> None:
+        """Has a turn answered, in place of the last one if that is being edited."""
+        edits, self.edits = self.edits, False
+        reply = Reply()
+        with interruption() as stopped:
+            progress = self.screen.progress
+            if edits:
+                stream = self.conversation.again(reply, text=text, stopped=stopped, progress=progress)
+            else:
+                stream = self.conversation.say(text, reply, stopped=stopped, progress=progress)
+            self._show(stream, reply)
+        if reply.finish_reason == "interrupted" and not reply.tokens and self.interactive:
+            out.note("interrupted before the first word: the turn was taken back")
+            self.suggestion, self.edits = text, edits
+
+    def again(self) -> None:
+        """Has the last turn answered anew."""
+        reply = Reply()
+        with interruption() as stopped:
+            self._show(self.conversation.again(reply, stopped=stopped, progress=self.screen.progress), reply)
+        if reply.finish_reason == "interrupted" and not reply.tokens:
+            out.note("interrupted before the first word: the answer stays as it was")
+
+    def keep(self) -> None:
+        """Writes the conversation where the next sitting can take it up, if it is to be kept."""
+        if self._kept_in is None or not self.conversation.turns:
+            return
+        with suppress(OSError, BitnetError):  # A convenience, of which nobody was promised anything.
+            self._kept_in.parent.mkdir(parents=True, exist_ok=True)
+            save(self.conversation, self._kept_in, overwrite=True, private=True)
+
+    def status(self, columns: int) -> str:
+        """The line below the prompt: how full the context is, in so many columns."""
+        conversation = self.conversation
+        used, length = conversation.context_tokens, conversation.model.context_length
+        if columns < 30:
+            return f" context {100 * used // length} %"
+        text = f" {meter(used, length)}"
+        if columns >= 60:
+            text = f" {bar(used, length)}{text}"
+        if conversation.n_dropped:
+            text += f" · {conversation.n_dropped} turns dropped"
+        return text + " · /help" if columns >= 40 else text
+
+    def _show(self, stream: Iterator[str], reply: Reply) -> None:
+        told = 0
+        self.screen.begin(reply, self.conversation.model.context_length)
+        try:
+            with quiet_terminal():
+                try:
+                    for piece in stream:
+                        if reply.dropped_turns > told:
+                            self._tell_dropped(reply.dropped_turns - told)
+                            told = reply.dropped_turns
+                        self.screen.piece(piece)
+                finally:
+                    self.screen.end()
+        finally:
+            self._interrupted = reply.finish_reason == "interrupted"
+            self.keep()
+
+    def _tell_dropped(self, n: int) -> None:
+        turns = "the oldest turn was" if n == 1 else f"the {n} oldest turns were"
+        self.screen.notice(f"the context is full: {turns} dropped from it; `/save` still has them")
+
+
+@contextmanager
+def interruption() -> Iterator[Callable[[], bool]]:
+    """Inside the block Ctrl-C only makes the function that it gives return True; a third one breaks off at once."""
+    count = 0
+
+    def interrupted(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count > 2:
+            raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGINT, interrupted)
+    except ValueError:  # Not the main thread: nobody can interrupt it.
+        yield lambda: False
+        return
+    try:
+        yield lambda: count > 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def state_folder() -> Path:
+    """`bitnet` in the user's state directory, on Linux `~/.local/state`, which XDG_STATE_HOME may move."""
+    import platformdirs
+
+    return platformdirs.user_state_path("bitnet", appauthor=False)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a standard stream is there and a terminal."""
+    return stream is not None and stream.isatty()
+
+
+def is_styled() -> bool:
+    """Whether stdout may be written in styles."""
+    return is_terminal(sys.stdout) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

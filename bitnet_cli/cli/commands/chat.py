@@ -1,0 +1,179 @@
+"""`bitnet chat`: a conversation with a model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bitnet_cli.cli.model_argument import model_file
+from bitnet_cli.cli.options import (
+    ContextOpt,
+    IsaOpt,
+    JsonOpt,
+    KernelOpt,
+    KvTypeOpt,
+    ModelOpt,
+    ThreadsOpt,
+    YesOpt,
+)
+from bitnet_cli.cli.output import out
+from bitnet_cli.cli.sampling_options import (
+    MinPOpt,
+    RepeatPenaltyOpt,
+    SeedOpt,
+    SpeculateOpt,
+    StopOpt,
+    TempOpt,
+    TopKOpt,
+    TopPOpt,
+    seed_or_new,
+)
+from bitnet_cli.errors import BitnetError, UsageError
+
+if TYPE_CHECKING:
+    from bitnet_cli.chat.conversation import Conversation
+    from bitnet_cli.cli.chat_screen import Screen
+    from bitnet_cli.library import BitNetModel
+
+
+def chat(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]", help="GGUF file, short name or ORG/NAME. Default: the built-in story model."
+        ),
+    ] = None,
+    model_option: ModelOpt = None,
+    system: Annotated[
+        str | None, typer.Option("--system", metavar="TEXT", help="What the model is told beforehand.")
+    ] = None,
+    n_predict: Annotated[
+        int, typer.Option("-n", "--n-predict", metavar="N", min=1, help="Most tokens of an answer.")
+    ] = 1024,
+    threads: ThreadsOpt = None,
+    ctx_size: ContextOpt = None,
+    kv_type: KvTypeOpt = None,
+    temp: TempOpt = 0.8,
+    top_k: TopKOpt = 40,
+    top_p: TopPOpt = 0.95,
+    min_p: MinPOpt = 0.05,
+    repeat_penalty: RepeatPenaltyOpt = 1.0,
+    seed: SeedOpt = None,
+    stop: StopOpt = None,
+    speculate: SpeculateOpt = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the last conversation.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Show answers as they are, not as Markdown.")
+    ] = False,
+    no_history: Annotated[
+        bool, typer.Option("--no-history", help="Keep neither what is typed nor the conversation on disk.")
+    ] = False,
+    isa: IsaOpt = None,
+    kernel: KernelOpt = None,
+    yes: YesOpt = False,
+    json: JsonOpt = False,
+) -> None:
+    """Talk with a model.
+
+    On a terminal with line editing and commands (/help); from a pipe each line is a turn. Only answers go to
+    stdout. With --json each is an object on a line of its own.
+
+    Examples:
+
+      bitnet chat 2b
+
+      bitnet chat model.gguf --system "Answer in one sentence." --temp 0
+
+      printf 'Hello\\n' | bitnet chat -m model.gguf --json
+    """
+    if model is not None and model_option is not None:
+        raise UsageError("give the model as an argument or with `-m`, not both", hint="leave one of them out")
+    from bitnet_cli.chat.conversation import Conversation
+    from bitnet_cli.cli.chat_commands import COMMANDS, perform, take_up
+    from bitnet_cli.cli.chat_input import PipedInput, TerminalInput
+    from bitnet_cli.cli.chat_loop import Chat, is_terminal, state_folder
+    from bitnet_cli.library import BitNetModel, GenerationConfig
+
+    def load(name: str | None) -> BitNetModel:
+        path = _model_path(name, yes=yes)
+        with out.waiting("loading"):
+            loaded = BitNetModel.from_pretrained(
+                path, n_threads=threads, context_length=ctx_size, isa=isa, kernel=kernel, kv_type=kv_type
+            )
+        for note in loaded.notes:
+            out.note(f"note: {note}")
+        return loaded
+
+    config = GenerationConfig(
+        max_new_tokens=n_predict,
+        do_sample=temp != 0,
+        temperature=temp,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repeat_penalty=repeat_penalty,
+        stop=tuple(stop or ()),
+        speculate=speculate,
+    )
+    interactive = is_terminal(sys.stdin)
+    conversation = Conversation(load(model or model_option), system or "", config, seed_or_new(seed))
+    last = state_folder() / "last-chat.json"
+    sitting = Chat(
+        conversation,
+        _screen(plain, json, interactive),
+        load,
+        interactive=interactive,
+        kept_in=last if (interactive or resume) and not no_history else None,
+    )
+    if resume:
+        if not last.exists():
+            raise BitnetError("there is no last conversation", hint="leave `--resume` out")
+        take_up(sitting, last)
+        if system is not None:
+            sitting.conversation.system = system
+    if interactive:
+        _greet(conversation, model or model_option)
+        commands = {name: command.offers for name, command in COMMANDS.items()}
+        history = None if no_history else state_folder() / "chat-history"
+        finished = sitting.run(TerminalInput(commands, sitting.status, history), perform)
+    else:
+        finished = sitting.run(PipedInput(), perform)
+    if not finished:
+        raise typer.Exit(130)
+
+
+def _model_path(name: str | None, *, yes: bool) -> Path | None:
+    """The file that a model's name stands for; None is the built-in model."""
+    if name is None:
+        out.note(
+            "no model given: the small built-in story model cannot talk, it goes on with what you write; "
+            "`bitnet chat 2b` talks with a real one"
+        )
+        return None
+    return model_file(name if "~" not in name else str(Path(name).expanduser()), yes=yes)
+
+
+def _screen(plain: bool, as_json: bool, interactive: bool) -> Screen:
+    import os
+
+    from bitnet_cli.cli.chat_loop import is_styled, is_terminal
+    from bitnet_cli.cli.chat_screen import JsonScreen, PlainScreen, TerminalScreen
+
+    if as_json:
+        return JsonScreen()
+    if plain or not is_terminal(sys.stdout) or os.environ.get("TERM") == "dumb":
+        return PlainScreen(with_statistics=interactive)
+    return TerminalScreen(styled=is_styled())
+
+
+def _greet(conversation: Conversation, name: str | None) -> None:
+    """Two lines about what one is talking to and how to leave."""
+    model = conversation.model
+    called = model.config.name or (name or "built-in")
+    out.note(f"{called}: context {model.context_length}, {model.n_threads} threads, {model.isa}")
+    if name is not None and not conversation.format.has_roles:
+        out.note("this model has no chat template: it goes on with what you write")
+    out.note("/help shows the commands, Ctrl-C stops an answer, Ctrl-D leaves")
