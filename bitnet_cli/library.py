@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -15,10 +14,9 @@ import numpy as np
 
 from bitnet_cli.engine.config import ModelConfig
 from bitnet_cli.engine.embedder import Embedder
-from bitnet_cli.engine.generate import Generation, Timings
+from bitnet_cli.engine.generate import Generation
 from bitnet_cli.engine.model import Model
 from bitnet_cli.engine.options import EngineOptions
-from bitnet_cli.engine.sampler import Sampling
 from bitnet_cli.engine.scoring import log_probabilities
 from bitnet_cli.engine.session import Session
 from bitnet_cli.errors import FormatError, UsageError
@@ -26,6 +24,7 @@ from bitnet_cli.formats.codecs import ternary_codec_for
 from bitnet_cli.formats.codecs.tiling import GivenTilings
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader
+from bitnet_cli.generation import GenerationConfig, Result, with_options
 from bitnet_cli.native import DEFAULT_KV_TYPE, Context, physical_cores
 from bitnet_cli.text.chat_template import ChatTemplate
 from bitnet_cli.text.repairs import repair
@@ -34,70 +33,10 @@ from bitnet_cli.text.tokenizer import Tokenizer
 from bitnet_cli.text.utf8_stream import Utf8Stream
 
 BUILTIN_MODEL = Path(__file__).parent / "models" / "stories.gguf"
+__all__ = ["BUILTIN_MODEL", "BitNetModel", "GenerationConfig", "Message", "Prompt", "Result"]
+
 Message = dict[str, str]
 Prompt = str | Sequence[int] | Sequence[Message]
-
-
-@dataclass(frozen=True)
-class GenerationConfig:
-    """How to generate. Greedy unless ``do_sample``."""
-
-    max_new_tokens: int = 128
-    do_sample: bool = False
-    temperature: float = 0.8
-    top_k: int = 40
-    top_p: float = 0.95
-    min_p: float = 0.05
-    repeat_penalty: float = 1.0
-    repeat_last_n: int = 64
-    seed: int = 0
-    stop: tuple[str, ...] | str = ()
-    """Texts that end the generation; they are not part of the result."""
-    speculate: bool = False
-    """Guess tokens ahead where the text repeats itself. The result is the same; repetitive text comes faster."""
-
-    def __post_init__(self) -> None:
-        for name, kind in (("max_new_tokens", int), ("seed", int), ("temperature", int | float)):
-            value = getattr(self, name)
-            if not isinstance(value, kind) or isinstance(value, bool):
-                raise UsageError(f"{name} must be a number, not {value!r}")
-        if not isinstance(self.speculate, bool):
-            raise UsageError(f"speculate must be True or False, not {self.speculate!r}")
-        if self.max_new_tokens < 0:
-            raise UsageError(f"max_new_tokens must not be negative, but is {self.max_new_tokens}")
-        if self.seed < 0:
-            raise UsageError(f"seed must not be negative, but is {self.seed}")
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-        if not all(isinstance(text, str) for text in stop):
-            raise UsageError("stop must be texts")
-        object.__setattr__(self, "stop", tuple(text for text in stop if text))
-        # What is out of range is refused now, not in the middle of a generation.
-        replace(self.sampling, temperature=self.temperature)
-
-    @property
-    def sampling(self) -> Sampling:
-        return Sampling(
-            temperature=self.temperature if self.do_sample else 0.0,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
-            repeat_penalty=self.repeat_penalty,
-            repeat_last_n=self.repeat_last_n,
-        )
-
-
-@dataclass
-class Result:
-    """What a generation gave; filled while its stream is read."""
-
-    prompt_tokens: int = 0
-    reused_tokens: int = 0
-    """How many of them the model still held from before, so that they were not evaluated again."""
-    token_ids: list[int] = field(default_factory=list)
-    text: str = ""
-    finish_reason: str = "length"
-    """`stop` (end token or stop text), `length`, `context` (no room left) or `interrupted`."""
-    timings: Timings = field(default_factory=Timings)
 
 
 class BitNetModel:
@@ -311,7 +250,8 @@ class BitNetModel:
         Raises:
             UsageError: an unknown option, an empty prompt, one that does not fit the context, or an embedding model.
         """
-        config = _with_options(config or GenerationConfig(), options)
+        config = with_options(config or GenerationConfig(), options)
+        self._model.require_head()
         ids = self.prompt_ids(prompt)
         if len(ids) > self.context_length:
             raise UsageError(
@@ -415,11 +355,3 @@ def _token_ids(ids: Any) -> list[int]:
             "a prompt is a text, a list of token ids, or a list of messages with role and content"
         )
     return [int(i) for i in array]
-
-
-def _with_options(config: GenerationConfig, options: dict[str, Any]) -> GenerationConfig:
-    known = set(GenerationConfig.__dataclass_fields__)
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise UsageError(f"unknown option `{unknown[0]}`", hint=f"the options are {', '.join(sorted(known))}")
-    return replace(config, **options)

@@ -112,12 +112,17 @@ class Model:
         Raises:
             UsageError: this is an embedding model.
         """
+        self.require_head()
+        assert self.output is not None
+        return self.output
+
+    def require_head(self) -> None:
+        """Raises UsageError if this is an embedding model, which has no head."""
         if self.output is None:
             raise UsageError(
                 f"{self.path} is an embedding model: it turns texts into vectors and continues none",
                 hint="`bitnet embed` is for it",
             )
-        return self.output
 
     @classmethod
     def load(
