@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -204,7 +206,19 @@ def _talk(line: str) -> None:
     """A line to stderr, lost if there is none, where `print` would take stdout, or if nothing more fits into it."""
     if sys.stderr is not None:
         with suppress(OSError):  # There is no other place to say it, and no reason to lose the work.
-            print(line, file=sys.stderr, flush=True)
+            print(_wrapped(line) if _is_terminal(sys.stderr) else line, file=sys.stderr, flush=True)
+
+
+def _wrapped(line: str) -> str:
+    """Lines that a terminal need not cut within a word; names and paths stay whole."""
+    width = max(shutil.get_terminal_size().columns, 20)
+    if len(line) <= width:
+        return line
+    parts = (
+        textwrap.fill(part, width, break_long_words=False, break_on_hyphens=False)
+        for part in line.split("\n")
+    )
+    return "\n".join(parts)
 
 
 def _one_line(text: str) -> str:

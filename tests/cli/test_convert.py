@@ -129,7 +129,7 @@ def test_from_gguf_with_scales_that_f16_does_not_hold(
     ran = bitnet("convert", "tiny-i2_s.gguf", "--outtype", "tq2_0", "--verify")
     assert ran.code == 0 and (tmp_path / "tiny-tq2_0.gguf").exists()
     assert "note: `tq2_0` stores scales as f16: those of 7 tensors changed, by at most 0.0" in ran.err
-    assert "matrices: 7 i2_s" in ran.err and "every weight was compared" in ran.err
+    assert "made from: 7 i2_s" in ran.err and "every weight was compared" in ran.err
     ran = bitnet("convert", "tiny-i2_s.gguf", "--outtype", "tq2_0", "--force", "--json")
     got = json.loads(ran.out)
     assert got["outtype"] == "tq2_0" and got["scales_exact"] is False and got["rounding"]["tensors"] == 7

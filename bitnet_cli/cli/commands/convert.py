@@ -130,7 +130,7 @@ def _print(report: ConvertReport) -> None:
         out.note(f"note: {note}")
     out.note(
         f"{report.path}: {report.size_bytes / 1e6:.1f} MB, architecture {report.architecture}, "
-        f"matrices: {encodings}; {report.seconds:.1f} s{checked}"
+        f"made from: {encodings}; {report.seconds:.1f} s{checked}"
     )
 
 
