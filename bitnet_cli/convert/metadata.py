@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from bitnet_cli.arch.yarn import Yarn, usual_attention_factor
 from bitnet_cli.convert.checkpoint import Checkpoint, model_name
 from bitnet_cli.convert.model_config import CheckpointConfig
 from bitnet_cli.convert.pooling import read_pooling
@@ -63,6 +64,24 @@ def _attention(config: CheckpointConfig) -> list[Pair]:
             pairs.append((key("attention.sliding_window_pattern"), "u32", config.windows.period))
         if config.windows.rope_theta != config.arch.local_rope_theta:
             pairs.append((key("rope.freq_base_swa"), "f32", config.windows.rope_theta))
+    if config.yarn is not None:
+        pairs += [(key(f"rope.scaling.{name}"), kind, value) for name, kind, value in _stretched(config.yarn)]
+    return pairs
+
+
+def _stretched(yarn: Yarn) -> list[Pair]:
+    """How the rotation is stretched; what is as usual is left out, as llama.cpp's own converter does."""
+    pairs: list[Pair] = [
+        ("type", "string", "yarn"),
+        ("factor", "f32", yarn.factor),
+        ("original_context_length", "u32", yarn.original_context),
+    ]
+    usual = usual_attention_factor(yarn.factor)
+    if yarn.attention_factor != usual:
+        # A file says by what the usual factor is multiplied.
+        pairs.append(("attn_factor", "f32", yarn.attention_factor / usual))
+    if (yarn.beta_fast, yarn.beta_slow) != (32.0, 1.0):
+        pairs += [("yarn_beta_fast", "f32", yarn.beta_fast), ("yarn_beta_slow", "f32", yarn.beta_slow)]
     return pairs
 
 

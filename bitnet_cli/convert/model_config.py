@@ -5,7 +5,6 @@ Everything is checked, nothing is guessed: a missing or odd value is an error th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,11 @@ from typing import Any
 import numpy as np
 
 from bitnet_cli.arch import Arch, arch_for
-from bitnet_cli.arch.limits import MAX_COUNT, MAX_LAYERS, RMS_EPS_RANGE, ROPE_THETA_RANGE
-from bitnet_cli.errors import FormatError, UnsupportedError, printable
+from bitnet_cli.arch.limits import MAX_LAYERS, RMS_EPS_RANGE
+from bitnet_cli.arch.yarn import Yarn
+from bitnet_cli.convert.config_fields import Fields
+from bitnet_cli.convert.rotation import Windows, read_rope, read_windows
+from bitnet_cli.errors import UnsupportedError, printable
 
 # (class or model_type without regard to case, hidden_act) → general.architecture. Both spellings of the
 # BitNet class exist; the activation tells the two graphs apart.
@@ -61,21 +63,6 @@ class Quantization:
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Layers that see only the last positions.
-
-    Attributes:
-        size: positions that they see, the token's own included.
-        period: every period-th layer sees all positions in spite of that.
-        rope_theta: base of the rotation in layers with a window.
-    """
-
-    size: int
-    period: int
-    rope_theta: float
-
-
-@dataclass(frozen=True)
 class CheckpointConfig:
     """The sizes of a model and its graph.
 
@@ -83,6 +70,7 @@ class CheckpointConfig:
         tied: the output matrix is the embedding; None if config.json does not say.
         attention_scale: what scores are multiplied by; None for 1/sqrt(head_dim).
         windows: None if every layer sees all positions.
+        yarn: how the rotary embedding is stretched, None if it is not.
     """
 
     arch: Arch
@@ -100,6 +88,7 @@ class CheckpointConfig:
     quantization: Quantization
     attention_scale: float | None = None
     windows: Windows | None = None
+    yarn: Yarn | None = None
 
 
 def read_config(config: Mapping[str, Any], path: Path) -> CheckpointConfig:
@@ -113,7 +102,7 @@ def read_config(config: Mapping[str, Any], path: Path) -> CheckpointConfig:
         FormatError: a value is missing or makes no sense.
         UnsupportedError: the model has parts that are not supported.
     """
-    fields = _Fields(config, path)
+    fields = Fields(config, path)
     class_name = _class_name(fields)
     arch = _arch(fields, class_name)
     hidden, heads = fields.size("hidden_size"), fields.size("num_attention_heads")
@@ -124,6 +113,7 @@ def read_config(config: Mapping[str, Any], path: Path) -> CheckpointConfig:
         )
     _refuse_unsupported_parts(fields, arch)
     head_dim = _head_dim(fields, arch, hidden, heads)
+    rope_theta, yarn = read_rope(fields, arch)
     return CheckpointConfig(
         arch=arch,
         hidden_size=hidden,
@@ -135,80 +125,23 @@ def read_config(config: Mapping[str, Any], path: Path) -> CheckpointConfig:
         vocab_size=fields.size("vocab_size", _MAX_TOKENS),
         context_length=fields.size("max_position_embeddings"),
         rms_norm_eps=fields.number("rms_norm_eps", *RMS_EPS_RANGE),
-        rope_theta=_rope_theta(fields),
+        rope_theta=rope_theta,
         tied=_tied(fields, arch),
         quantization=_quantization(fields, class_name, input_norms=arch.input_norms),
         attention_scale=_attention_scale(fields, head_dim) if arch.embedding_scaled else None,
-        windows=_windows(fields, arch) if arch.window_period else None,
+        windows=read_windows(fields, arch) if arch.window_period else None,
+        yarn=yarn,
     )
 
 
-class _Fields:
-    """A JSON object whose values are asked for with their type."""
-
-    def __init__(self, values: Mapping[str, Any], path: Path, prefix: str = "") -> None:
-        self.values, self.path, self.prefix = values, path, prefix
-
-    def error(self, key: str, message: str) -> FormatError:
-        return FormatError(message, path=self.path, tensor=self.prefix + key)
-
-    def has(self, key: str) -> bool:
-        return self.values.get(key) is not None
-
-    def size(self, key: str, limit: int = MAX_COUNT) -> int:
-        value = self.values.get(key)
-        if value is None:
-            raise self.error(key, "the key is missing")
-        if type(value) is not int or not 1 <= value <= limit:
-            raise self.error(key, f"an integer from 1 to {limit} was expected, found {_shown(value)}")
-        return value
-
-    def positive(self, key: str) -> float:
-        value = self.values.get(key)
-        if value is None:
-            raise self.error(key, "the key is missing")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise self.error(key, f"a positive number was expected, found {_shown(value)}")
-        if value > 1e30:
-            raise self.error(key, f"{_shown(value)} is out of range")
-        return float(value)
-
-    def number(self, key: str, low: float, high: float) -> float:
-        """A number that is in the range also as a float32, which is what the file will hold."""
-        value = self.positive(key)
-        if not low <= float(np.float32(value)) <= high:
-            raise self.error(key, f"a number from {low:g} to {high:g} was expected, found {_shown(value)}")
-        return value
-
-    def flag(self, key: str) -> bool | None:
-        value = self.values.get(key)
-        if value is not None and not isinstance(value, bool):
-            raise self.error(key, f"true or false was expected, found {_shown(value)}")
-        return value
-
-    def word(self, key: str) -> str | None:
-        value = self.values.get(key)
-        if value is not None and not isinstance(value, str):
-            raise self.error(key, f"a string was expected, found {_shown(value)}")
-        return value
-
-    def group(self, key: str) -> _Fields | None:
-        value = self.values.get(key)
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            raise self.error(key, f"an object was expected, found {_shown(value)}")
-        return _Fields(value, self.path, f"{self.prefix}{key}.")
-
-
-def _class_name(fields: _Fields) -> str:
+def _class_name(fields: Fields) -> str:
     names = fields.values.get("architectures")
     if not isinstance(names, list) or not names or not isinstance(names[0], str):
         raise fields.error("architectures", "the list with the name of the model's class is missing")
     return names[0]
 
 
-def _arch(fields: _Fields, class_name: str) -> Arch:
+def _arch(fields: Fields, class_name: str) -> Arch:
     known_classes = {known for known, _ in _ARCHITECTURES}
     if class_name.lower() not in known_classes:
         raise UnsupportedError(
@@ -230,7 +163,7 @@ def _arch(fields: _Fields, class_name: str) -> Arch:
     return arch_for(name)
 
 
-def _head_dim(fields: _Fields, arch: Arch, hidden: int, heads: int) -> int:
+def _head_dim(fields: Fields, arch: Arch, hidden: int, heads: int) -> int:
     if fields.has("head_dim"):
         head_dim = fields.size("head_dim")
     elif hidden % heads:
@@ -249,13 +182,13 @@ def _head_dim(fields: _Fields, arch: Arch, hidden: int, heads: int) -> int:
     return head_dim
 
 
-def _tied(fields: _Fields, arch: Arch) -> bool | None:
+def _tied(fields: Fields, arch: Arch) -> bool | None:
     """Whether the output matrix is the embedding. Gemma's always is: transformers' default is not written down."""
     tied = fields.flag("tie_word_embeddings")
     return True if tied is None and arch.embedding_scaled else tied
 
 
-def _attention_scale(fields: _Fields, head_dim: int) -> float | None:
+def _attention_scale(fields: Fields, head_dim: int) -> float | None:
     """1/sqrt(query_pre_attn_scalar), or None where that is the usual scale."""
     if not fields.has("query_pre_attn_scalar"):
         return None
@@ -263,65 +196,7 @@ def _attention_scale(fields: _Fields, head_dim: int) -> float | None:
     return None if scalar == head_dim else float(np.float32(1) / np.sqrt(np.float32(scalar)))
 
 
-def _windows(fields: _Fields, arch: Arch) -> Windows | None:
-    """The layers with a window: every one but each n-th, n from `layer_types` or `sliding_window_pattern`."""
-    if not fields.has("sliding_window"):
-        return None
-    period = arch.window_period
-    for key in ("sliding_window_pattern", "_sliding_window_pattern"):
-        if fields.has(key):
-            period = fields.size(key, MAX_LAYERS)
-    types = fields.values.get("layer_types")
-    if types is not None:
-        full = (
-            [i + 1 for i, kind in enumerate(types) if kind == "full_attention"]
-            if isinstance(types, list)
-            else []
-        )
-        n_layers = fields.size("num_hidden_layers", MAX_LAYERS)
-        period = full[0] if full else n_layers + 1
-        if (
-            not isinstance(types, list)
-            or len(types) != n_layers
-            or full != list(range(period, n_layers + 1, period))
-        ):
-            raise UnsupportedError(
-                f"{fields.path}: `layer_types` in which full attention does not come at every n-th layer are not supported"
-            )
-    theta = arch.local_rope_theta
-    local = (fields.group("rope_parameters") or _Fields({}, fields.path)).group("sliding_attention")
-    if local is not None and local.has("rope_theta"):
-        theta = local.number("rope_theta", *ROPE_THETA_RANGE)
-    elif fields.has("rope_local_base_freq"):
-        theta = fields.number("rope_local_base_freq", *ROPE_THETA_RANGE)
-    return Windows(fields.size("sliding_window"), period, theta)
-
-
-def _rope_theta(fields: _Fields) -> float:
-    """The base of the rotary embedding, at top level or in `rope_parameters`, there perhaps by kind of layer; scaling is
-    refused."""
-    parameters = fields.group("rope_parameters")
-    by_kind = parameters.group("full_attention") if parameters is not None else None
-    groups = [fields.group("rope_scaling"), by_kind or parameters]
-    if by_kind is not None and parameters is not None:
-        groups.append(parameters.group("sliding_attention"))
-    for group in groups:
-        if group is None:
-            continue
-        kind = group.word("rope_type") or group.word("type") or "default"
-        factor = group.positive("factor") if group.has("factor") else 1.0
-        if kind != "default" and not (kind == "linear" and factor == 1.0):
-            raise UnsupportedError(
-                f"{fields.path}: rotary embeddings scaled by `{printable(kind)}` are not supported"
-            )
-        if group.has("partial_rotary_factor") and group.positive("partial_rotary_factor") != 1.0:
-            raise UnsupportedError(f"{fields.path}: partly rotated heads are not supported")
-    if fields.has("rope_theta"):
-        return fields.number("rope_theta", *ROPE_THETA_RANGE)
-    return (by_kind or parameters or fields).number("rope_theta", *ROPE_THETA_RANGE)
-
-
-def _refuse_unsupported_parts(fields: _Fields, arch: Arch) -> None:
+def _refuse_unsupported_parts(fields: Fields, arch: Arch) -> None:
     for key in ("attention_bias", "mlp_bias"):
         if fields.flag(key):
             raise UnsupportedError(f"{fields.path}: models with biases (`{key}`) are not supported")
@@ -340,7 +215,7 @@ def _refuse_unsupported_parts(fields: _Fields, arch: Arch) -> None:
         raise UnsupportedError(f"{fields.path}: sliding-window attention is not supported")
 
 
-def _quantization(fields: _Fields, class_name: str, *, input_norms: bool) -> Quantization:
+def _quantization(fields: Fields, class_name: str, *, input_norms: bool) -> Quantization:
     is_bitnet = class_name.lower() == _BITNET_CLASS
     group = fields.group("quantization_config")
     if group is None:
@@ -365,7 +240,3 @@ def _quantization(fields: _Fields, class_name: str, *, input_norms: bool) -> Qua
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise group.error("modules_to_not_convert", "a list of module names was expected")
     return Quantization(ternary=True, scale_divides=linear_class == "bitlinear", not_converted=tuple(names))
-
-
-def _shown(value: object) -> str:
-    return printable(repr(value), 40)

@@ -9,6 +9,13 @@ from typing import Any
 
 from bitnet_cli.arch import Arch, arch_for
 from bitnet_cli.arch.limits import MAX_COUNT, MAX_LAYERS, RMS_EPS_RANGE, ROPE_THETA_RANGE
+from bitnet_cli.arch.yarn import (
+    YARN_ATTENTION_RANGE,
+    YARN_FACTOR_RANGE,
+    YARN_TURNS_RANGE,
+    Yarn,
+    usual_attention_factor,
+)
 from bitnet_cli.errors import FormatError, UnsupportedError, printable
 
 POOLINGS = ("none", "mean", "cls", "last")
@@ -46,6 +53,9 @@ class ModelConfig:
     pooling: str = "none"
     """How hidden states become the vector of a text, one of POOLINGS; `none` for a model that continues texts."""
 
+    yarn: Yarn | None = None
+    """How the rotation is stretched, in layers that see all positions; None if it is not."""
+
     def has_window(self, layer: int) -> bool:
         """Whether a layer sees only the last `window` positions."""
         return self.window > 0 and self.window_period > 0 and (layer + 1) % self.window_period != 0
@@ -63,11 +73,6 @@ class ModelConfig:
         """
         arch = arch_for(_string(meta, "general.architecture", path))
         keys = _Keys(meta, _string(meta, "general.architecture", path), path)
-        scaling = meta.get(f"{keys.prefix}.rope.scaling.type", "none")
-        if scaling != "none" and meta.get(f"{keys.prefix}.rope.scaling.factor", 1.0) != 1.0:
-            raise UnsupportedError(
-                f"{path}: RoPE scaling {_brief(scaling)} is not supported", hint="models without it run"
-            )
         _refuse_unknown_features(keys)
         dim, n_heads = keys.count("embedding_length"), keys.count("attention.head_count")
         head_dim = keys.count("attention.key_length", dim // n_heads)
@@ -91,6 +96,7 @@ class ModelConfig:
             if keys.has("attention.scale")
             else None,
             pooling=_pooling(keys),
+            yarn=_yarn(keys),
             **(_windows(keys, arch) if arch.window_period else {}),
         )
         if config.n_heads % config.n_kv_heads or config.n_rot % 2 or config.n_rot > head_dim:
@@ -99,7 +105,42 @@ class ModelConfig:
                 "do not fit together",
                 path=path,
             )
+        if config.yarn is not None and (config.window or config.rope_theta == 1.0):
+            raise UnsupportedError(f"{path}: YaRN beside windows, or for a base of 1, is not supported")
         return config
+
+
+def _yarn(keys: _Keys) -> Yarn | None:
+    """How the rotation is stretched, under the keys of llama.cpp; a file that names a factor but no kind means `linear`.
+
+    Raises:
+        UnsupportedError: it is stretched in another way.
+    """
+    kind = keys.meta.get(f"{keys.prefix}.rope.scaling.type", "linear")
+    factor = keys.number("rope.scaling.factor", (0.0, YARN_FACTOR_RANGE[1]), 1.0)
+    if kind == "none" or (kind == "linear" and factor in (0.0, 1.0)):
+        return None
+    unknown = [key for key in ("yarn_log_multiplier",) if keys.has(f"rope.scaling.{key}")]
+    if (
+        kind != "yarn"
+        or unknown
+        or keys.number("rope.scaling.yarn_ext_factor", (-1.0, 1.0), 1.0) not in (1.0, -1.0)
+    ):
+        raise UnsupportedError(
+            f"{keys.path}: RoPE scaling {_brief(kind)} by {factor:g} is not supported in this form",
+            hint="models without it run, and models with YaRN as llama.cpp writes it",
+        )
+    factor = keys.number("rope.scaling.factor", YARN_FACTOR_RANGE)
+    attention = usual_attention_factor(factor)
+    for key in ("attn_factor", "yarn_attn_factor"):
+        attention *= keys.number(f"rope.scaling.{key}", YARN_ATTENTION_RANGE, 1.0)
+    return Yarn(
+        factor,
+        keys.count("rope.scaling.original_context_length"),
+        attention,
+        keys.number("rope.scaling.yarn_beta_fast", YARN_TURNS_RANGE, 32.0),
+        keys.number("rope.scaling.yarn_beta_slow", YARN_TURNS_RANGE, 1.0),
+    )
 
 
 def _windows(keys: _Keys, arch: Arch) -> dict[str, Any]:

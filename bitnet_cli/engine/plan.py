@@ -14,6 +14,7 @@ import numpy as np
 
 from bitnet_cli.engine.config import ModelConfig
 from bitnet_cli.engine.model import Model
+from bitnet_cli.engine.rotation import rope_tables
 from bitnet_cli.native import DenseMatrix, TernaryMatrix, lib
 
 Op = dict[str, Any]
@@ -51,8 +52,8 @@ def buffers(c: ModelConfig) -> list[tuple[int, int]]:
 def write_plan(model: Model, n_ctx: int) -> list[Op]:
     """The ops of one forward pass over up to n_ctx positions."""
     c, eps = model.config, model.config.rms_eps
-    turns = rope_tables(c, c.rope_theta, n_ctx)
-    window_turns = rope_tables(c, c.local_rope_theta, n_ctx) if c.window else turns
+    turns = rope_tables(c.n_rot, c.rope_theta, n_ctx, c.yarn)
+    window_turns = rope_tables(c.n_rot, c.local_rope_theta, n_ctx) if c.window else turns
     ops = [embed(model)]
     for i, w in enumerate(model.layers):
         if w.norm_in is None:
@@ -108,15 +109,6 @@ def onto_residual(source: Buf, mat: TernaryMatrix, post_norm: np.ndarray | None,
     if post_norm is None:
         return [matmul(source, (mat, Buf.x), add=True)]
     return [matmul(source, (mat, Buf.h)), norm(Buf.h, Buf.x, post_norm, eps, add=True)]
-
-
-def rope_tables(c: ModelConfig, theta: float, n_ctx: int) -> tuple[np.ndarray, np.ndarray]:
-    """cos and sin of position * theta^(-2i/n_rot), float32 [n_ctx, n_rot/2]; the angle in float32 as in transformers."""
-    inverse = np.float32(1) / np.power(theta, np.arange(0, c.n_rot, 2, dtype=np.float64) / c.n_rot).astype(
-        np.float32
-    )
-    angle = (np.arange(n_ctx, dtype=np.float32)[:, None] * inverse[None, :]).astype(np.float64)
-    return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 
 
 # ---- The ops, one constructor each; bitnet_api.h says what they compute. ----

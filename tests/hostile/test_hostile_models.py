@@ -64,10 +64,18 @@ CASES = {
     "theta infinite": (set_key("bitnet-b1.58.rope.freq_base", F32, float("inf")), FormatError, "freq_base"),
     "rope scaling": (
         lambda m: m.metadata.update(
-            {"bitnet-b1.58.rope.scaling.type": (STRING, "yarn"), "bitnet-b1.58.rope.scaling.factor": (F32, 4.0)}
+            {"bitnet-b1.58.rope.scaling.type": (STRING, "longrope"), "bitnet-b1.58.rope.scaling.factor": (F32, 4.0)}
         ),
         UnsupportedError,
-        "yarn",
+        "longrope",
+    ),
+    "rope scaling of no kind": (set_key("bitnet-b1.58.rope.scaling.factor", F32, 4.0), UnsupportedError, "linear"),
+    "yarn without its context": (
+        lambda m: m.metadata.update(
+            {"bitnet-b1.58.rope.scaling.type": (STRING, "yarn"), "bitnet-b1.58.rope.scaling.factor": (F32, 4.0)}
+        ),
+        FormatError,
+        "original_context_length",
     ),
     "context of zero": (set_key("bitnet-b1.58.context_length", U32, 0), FormatError, "context_length"),
     "no embedding": (drop("token_embd.weight"), FormatError, "token_embd.weight"),

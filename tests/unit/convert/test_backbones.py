@@ -167,7 +167,12 @@ def test_what_config_json_says(
         ({"sliding_window": 0}, FormatError, "sliding_window"),
         ({"query_pre_attn_scalar": -1}, FormatError, "query_pre_attn_scalar"),
         ({"hidden_activation": "relu"}, UnsupportedError, "gelu_pytorch_tanh"),
-        ({"rope_parameters": {"full_attention": {"rope_type": "yarn"}}}, UnsupportedError, "yarn"),
+        ({"rope_parameters": {"full_attention": {"rope_type": "dynamic"}}}, UnsupportedError, "dynamic"),
+        (
+            {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}},
+            UnsupportedError,
+            "layers with a window",
+        ),
         ({"rope_parameters": {"full_attention": 3}}, FormatError, "full_attention"),
     ],
 )

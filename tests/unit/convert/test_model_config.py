@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 from tiny_checkpoints import SHAPES, model_config
 
 from bitnet_cli.arch.limits import MAX_COUNT, MAX_LAYERS
+from bitnet_cli.arch.yarn import Yarn
 from bitnet_cli.convert.model_config import CheckpointConfig, Quantization, read_config
 from bitnet_cli.errors import BitnetError, FormatError, UnsupportedError
 
 PATH = Path("config.json")
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
 # class, activation, hidden, ffn, layers, heads, kv heads, head_dim (None: not in the file), eps, theta, vocabulary, tied
 INVENTORY = {
     "2B-4T": ("BitNetForCausalLM", "relu2", 2560, 6912, 30, 20, 5, None, 1e-5, 5e5, 128256, True),
@@ -87,6 +90,30 @@ def test_rope_theta_in_every_place(changes: dict) -> None:
     assert read(**changes).rope_theta == 1000042.0
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"rope_scaling": YARN}, Yarn(4.0, 128, 0.1 * math.log(4) + 1)),
+        ({"rope_scaling": YARN | {"attention_factor": 1.5}}, Yarn(4.0, 128, 1.5)),
+        (
+            {"rope_scaling": YARN | {"beta_fast": 16, "beta_slow": 2}},
+            Yarn(4.0, 128, 0.1 * math.log(4) + 1, 16.0, 2.0),
+        ),
+        (
+            {"rope_theta": "absent", "rope_parameters": YARN | {"rope_theta": 1000042}},
+            Yarn(4.0, 128, 0.1 * math.log(4) + 1),
+        ),
+        (
+            {"rope_scaling": YARN, "rope_parameters": YARN | {"rope_theta": 1.0}},
+            Yarn(4.0, 128, 0.1 * math.log(4) + 1),
+        ),
+    ],
+)
+def test_yarn(changes: dict, expected: Yarn) -> None:
+    config = read(**changes)
+    assert config.yarn == expected and config.rope_theta == 1000042.0
+
+
 def test_defaults_that_are_safe() -> None:
     config = read(num_key_value_heads="absent", tie_word_embeddings="absent", head_dim="absent")
     assert (config.n_kv_heads, config.head_dim, config.tied) == (4, 64, None)
@@ -143,7 +170,16 @@ REFUSED = [
     ({"rope_theta": "absent", "rope_parameters": 5}, FormatError, "rope_parameters"),
     ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, UnsupportedError, "llama3"),
     ({"rope_scaling": {"type": "linear", "factor": 2.0}}, UnsupportedError, "linear"),
-    ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, UnsupportedError, "yarn"),
+    ({"rope_scaling": {"rope_type": "longrope", "factor": 4.0}}, UnsupportedError, "longrope"),
+    ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, FormatError, "factor"),
+    ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, FormatError, "original_max_position_embeddings"),
+    ({"rope_scaling": YARN | {"factor": 0.5}}, FormatError, "factor"),
+    ({"rope_scaling": YARN | {"factor": 1e9}}, FormatError, "factor"),
+    ({"rope_scaling": YARN | {"beta_fast": 0}}, FormatError, "beta_fast"),
+    ({"rope_scaling": YARN | {"attention_factor": -1.0}}, FormatError, "attention_factor"),
+    ({"rope_scaling": YARN | {"mscale": 0.7}}, UnsupportedError, "mscale"),
+    ({"rope_scaling": YARN | {"truncate": False}}, UnsupportedError, "truncate"),
+    ({"rope_scaling": YARN, "rope_parameters": YARN | {"factor": 2.0}}, FormatError, "rope_scaling"),
     ({"rope_parameters": {"partial_rotary_factor": 0.5}}, UnsupportedError, "partly"),
     ({"partial_rotary_factor": 0.5}, UnsupportedError, "partly"),
     ({"attention_bias": True}, UnsupportedError, "attention_bias"),
