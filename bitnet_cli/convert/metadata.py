@@ -41,7 +41,7 @@ def file_metadata(
         ("general.file_type", "u32", FILE_TYPE_I2_S),
     ]
     pairs += _attention(config)
-    pooling = read_pooling(checkpoint)
+    pooling = read_pooling(checkpoint, headless=config.headless)
     if pooling is not None:
         pairs.append((key("pooling_type"), "u32", pooling))
     if config.head_dim * config.n_heads != config.hidden_size:

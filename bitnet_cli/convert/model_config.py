@@ -39,6 +39,8 @@ _CLASSES = (
     "Gemma3TextModel",
 )
 _BITNET_CLASS = "bitnetforcausallm"
+_HEADLESS = {"qwen3": "Qwen3Model", "gemma3_text": "Gemma3TextModel"}
+"""By model_type: the class of a graph without a head, for checkpoints of embedding models that name a class of their own."""
 _MAX_TOKENS = 1 << 22
 
 
@@ -51,11 +53,13 @@ class Quantization:
         scale_divides: `weight_scale` is 1/mean|W| (`bitlinear`) and not mean|W| (`autobitlinear`); None if
             there is no quantization_config, so that a scale's meaning is unknown.
         not_converted: modules that stay float, as written in `modules_to_not_convert`.
+        input_norms: every projection is declared to have a norm for its input (`use_rms_norm`).
     """
 
     ternary: bool
     scale_divides: bool | None
     not_converted: tuple[str, ...]
+    input_norms: bool = False
 
     def keeps_float(self, module: str) -> bool:
         """Whether `module`, for example `model.layers.0.mlp.up_proj`, is excluded from quantisation."""
@@ -71,6 +75,7 @@ class CheckpointConfig:
         attention_scale: what scores are multiplied by; None for 1/sqrt(head_dim).
         windows: None if every layer sees all positions.
         yarn: how the rotary embedding is stretched, None if it is not.
+        headless: the class has no head, so that the model makes vectors of texts.
     """
 
     arch: Arch
@@ -89,6 +94,7 @@ class CheckpointConfig:
     attention_scale: float | None = None
     windows: Windows | None = None
     yarn: Yarn | None = None
+    headless: bool = False
 
 
 def read_config(config: Mapping[str, Any], path: Path) -> CheckpointConfig:
@@ -131,24 +137,33 @@ def read_config(config: Mapping[str, Any], path: Path) -> CheckpointConfig:
         attention_scale=_attention_scale(fields, head_dim) if arch.embedding_scaled else None,
         windows=read_windows(fields, arch) if arch.window_period else None,
         yarn=yarn,
+        headless=class_name in _HEADLESS.values(),
     )
 
 
 def _class_name(fields: Fields) -> str:
+    """The name of the class as far as it is known here; of another one, what its model_type stands for."""
     names = fields.values.get("architectures")
-    if not isinstance(names, list) or not names or not isinstance(names[0], str):
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else None
+    if name is not None and name.lower() in {known for known, _ in _ARCHITECTURES}:
+        return name
+    graph = _HEADLESS.get(fields.word("model_type") or "")
+    if graph is not None:
+        causal = graph.removesuffix("Model").removesuffix("Text") + "ForCausalLM"
+        return causal if name is not None and name.endswith("ForCausalLM") else graph
+    if name is None:
         raise fields.error("architectures", "the list with the name of the model's class is missing")
-    return names[0]
+    raise UnsupportedError(
+        f"models of class `{printable(name)}` are not supported",
+        hint=f"supported are {', '.join(f'`{known}`' for known in _CLASSES)}",
+    )
 
 
 def _arch(fields: Fields, class_name: str) -> Arch:
-    known_classes = {known for known, _ in _ARCHITECTURES}
-    if class_name.lower() not in known_classes:
-        raise UnsupportedError(
-            f"models of class `{printable(class_name)}` are not supported",
-            hint=f"supported are {', '.join(f'`{name}`' for name in _CLASSES)}",
-        )
-    act = fields.word("hidden_act") or fields.word("hidden_activation")
+    # Gemma's configurations may hold both keys, and its classes read the second.
+    keys = ("hidden_act", "hidden_activation")
+    words = [fields.word(key) for key in (keys[::-1] if class_name.startswith("Gemma") else keys)]
+    act = next((word for word in words if word), None)
     if act is None:
         raise fields.error(
             "hidden_act", "the key is missing, and the activation cannot be told from anything else"
@@ -232,11 +247,22 @@ def _quantization(fields: Fields, class_name: str, *, input_norms: bool) -> Quan
     mode = group.word("quantization_mode") or "offline"
     if mode not in ("offline", "online"):
         raise UnsupportedError(f"{fields.path}: `quantization_mode` `{printable(mode)}` is not supported")
-    if group.flag("use_rms_norm") and not input_norms:
-        raise UnsupportedError(
-            f"{fields.path}: models with a norm inside every projection (`use_rms_norm`) are not supported"
-        )
+    if group.flag("use_rms_norm"):
+        if not input_norms:
+            raise UnsupportedError(
+                f"{fields.path}: a norm inside every projection (`use_rms_norm`) beside sub-norms is not supported"
+            )
+        eps = group.number("rms_norm_eps", *RMS_EPS_RANGE) if group.has("rms_norm_eps") else 1e-6
+        if np.float32(eps) != np.float32(fields.number("rms_norm_eps", *RMS_EPS_RANGE)):
+            raise UnsupportedError(
+                f"{fields.path}: norms inside projections with an epsilon of their own ({eps:g}) are not supported"
+            )
     names = group.values.get("modules_to_not_convert") or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise group.error("modules_to_not_convert", "a list of module names was expected")
-    return Quantization(ternary=True, scale_divides=linear_class == "bitlinear", not_converted=tuple(names))
+    return Quantization(
+        ternary=True,
+        scale_divides=linear_class == "bitlinear",
+        not_converted=tuple(names),
+        input_norms=group.flag("use_rms_norm") is True,
+    )

@@ -10,6 +10,7 @@ from bitnet_cli.convert.checkpoint import FLOAT_DTYPES, Checkpoint, matrix_shape
 from bitnet_cli.convert.encodings import EncodingFinder
 from bitnet_cli.convert.hf_names import PlannedTensor, bare_names, has_input_norms, match, tensor_plan
 from bitnet_cli.convert.model_config import CheckpointConfig, read_config
+from bitnet_cli.convert.pooling import is_silent
 from bitnet_cli.errors import FormatError, UnsupportedError
 
 
@@ -48,7 +49,7 @@ def plan_conversion(checkpoint: Checkpoint, *, ternarize: bool) -> ConversionPla
     config = read_config(checkpoint.config, checkpoint.directory / "config.json")
     bare = bare_names(checkpoint.tensors)
     with_head = _has_own_head(checkpoint, config, bare)
-    input_norms = has_input_norms(config, bare)
+    input_norms = config.quantization.input_norms or has_input_norms(config, bare)
     tensors = tensor_plan(config, with_head=with_head, input_norms=input_norms)
     names = match(tensors, bare, ignore_head=not with_head)
     # A norm for every projection is what models that are trained to be ternary have.
@@ -57,6 +58,10 @@ def plan_conversion(checkpoint: Checkpoint, *, ternarize: bool) -> ConversionPla
     if with_head and config.arch.sub_norms:
         notes.append(
             f"bitnet.cpp uses the embedding in place of `output.weight` in `{config.arch.name}` files"
+        )
+    if config.headless and is_silent(checkpoint):
+        notes.append(
+            "no `modules.json` says how vectors are made of texts; the mean over all tokens is assumed"
         )
     for tensor in tensors:
         if tensor.role == "ternary":

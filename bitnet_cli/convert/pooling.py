@@ -1,7 +1,8 @@
 """How an embedding model makes one vector of a text, from the files that sentence-transformers writes.
 
 `modules.json` lists the steps behind the transformer; the folder of the pooling step has a config.json with one flag for
-each way. A checkpoint without `modules.json` is no embedding model.
+each way. A checkpoint without `modules.json` is no embedding model, unless its class has no head to continue texts with:
+then it is the mean, which sentence-transformers takes where nothing is said.
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ from bitnet_cli.convert.checkpoint import Checkpoint, listed
 from bitnet_cli.errors import FormatError, UnsupportedError, printable
 
 _MODULES = "modules.json"
-_WAYS = {"pooling_mode_mean_tokens": 1, "pooling_mode_cls_token": 2, "pooling_mode_lasttoken": 3}
+_MEAN = 1
+_WAYS = {"pooling_mode_mean_tokens": _MEAN, "pooling_mode_cls_token": 2, "pooling_mode_lasttoken": 3}
 """Flags, and the number that `pooling_type` has for each."""
 _SILENT = ("Transformer", "Normalize")
 """Steps that need no mention: the model itself, and the scaling of vectors to length 1."""
 
 
-def read_pooling(checkpoint: Checkpoint) -> int | None:
+def read_pooling(checkpoint: Checkpoint, *, headless: bool) -> int | None:
     """`pooling_type` of the file, or None for a model that continues texts.
+
+    Args:
+        checkpoint: its directory.
+        headless: its class has no head.
 
     Raises:
         FormatError: the files contradict each other or make no sense.
@@ -27,7 +33,7 @@ def read_pooling(checkpoint: Checkpoint) -> int | None:
     """
     raw = checkpoint.json_value(_MODULES)
     if raw is None:
-        return None
+        return _MEAN if headless else None
     pooling = None
     for module in listed(raw):
         kind = module.get("type") if isinstance(module, dict) else None
@@ -46,6 +52,11 @@ def read_pooling(checkpoint: Checkpoint) -> int | None:
     return pooling
 
 
+def is_silent(checkpoint: Checkpoint) -> bool:
+    """Whether no file says how vectors are made."""
+    return checkpoint.json_value(_MODULES) is None
+
+
 def _way(checkpoint: Checkpoint, folder: object) -> int:
     """The one flag that is set in the folder's config.json."""
     if (
@@ -54,7 +65,9 @@ def _way(checkpoint: Checkpoint, folder: object) -> int:
         or ".." in PurePosixPath(folder).parts
     ):
         raise _error(checkpoint, "the folder of the pooling step is no relative path")
-    name = f"{folder}/config.json"
+    name = str(
+        PurePosixPath(folder) / "config.json"
+    )  # An empty folder is the checkpoint's own, and not the root.
     config = checkpoint.json(name)
     if config is None:
         raise _error(checkpoint, f"`{printable(name, 60)}` is missing")

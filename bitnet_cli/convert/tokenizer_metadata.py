@@ -9,7 +9,6 @@ names is `eot`, a third one `eom`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,14 +44,19 @@ def read_tokenizer(checkpoint: Checkpoint, vocab_size: int) -> TokenizerMetadata
     vocabulary = read_vocabulary(checkpoint, tokenizer, vocab_size)
     files = _SpecialTokens(checkpoint, vocabulary)
     notes: list[str] = []
-    bos, ends, pad = files.first("bos"), files.all("eos"), files.first("pad")
-    eos = ends[0] if ends else None
+    before, behind = _TextEdge(tokenizer, files, "bos"), _TextEdge(tokenizer, files, "eos")
+    starts, ends, pad = before.first_of_all(notes), behind.first_of_all(notes), files.first("pad")
+    bos, eos = starts[0] if starts else None, ends[0] if ends else None
+    if vocabulary.left_out:
+        names = ", ".join(f"`{printable(text, 40)}`" for text in vocabulary.left_out[:3])
+        notes.append(
+            f"the model has no row for {len(vocabulary.left_out)} tokens of its tokenizer, which are left out: {names}"
+        )
     if len(ends) > len(_END_KEYS):
         names = ", ".join(f"`{printable(vocabulary.tokens[i], 40)}`" for i in ends[len(_END_KEYS) :])
         notes.append(
             f"a GGUF file can declare {len(_END_KEYS)} end tokens; these others of the checkpoint are not declared: {names}"
         )
-    add_bos, add_eos = _added_around(tokenizer, files, bos, eos)
     pairs: list[Pair] = [
         ("tokenizer.ggml.model", "string", vocabulary.kind),
         ("tokenizer.ggml.pre", "string", vocabulary.pre),
@@ -70,12 +74,12 @@ def read_tokenizer(checkpoint: Checkpoint, vocab_size: int) -> TokenizerMetadata
     for name, end in zip(_END_KEYS, ends, strict=False):
         pairs += _id_pair(name, end)
     pairs += _id_pair("padding", eos if pad is None else pad)
-    if add_eos:
+    if behind.is_added(eos):
         pairs.append(("tokenizer.ggml.add_eos_token", "bool", True))
     template = _chat_template(checkpoint, files.tokenizer_config)
     if template is not None:
         pairs.append(("tokenizer.chat_template", "string", template))
-    return TokenizerMetadata(add_bos, pairs, notes)
+    return TokenizerMetadata(before.is_added(bos), pairs, notes)
 
 
 def _id_pair(name: str, token_id: int | None) -> list[Pair]:
@@ -106,7 +110,7 @@ class _SpecialTokens:
             for value in given if isinstance(given, list) else [given]:
                 # -1 is how some configurations say that there is no padding.
                 if value is not None and not (name == "pad" and value == -1):
-                    ids[self._checked(value, self._directory / file, f"{name}_token_id")] = None
+                    ids[self.checked(value, file, f"{name}_token_id")] = None
         for file, values in self._by_text.items():
             given = values.get(f"{name}_token")
             text = given.get("content") if isinstance(given, dict) else given
@@ -125,37 +129,56 @@ class _SpecialTokens:
         ids = self.all(name)
         return ids[0] if ids else None
 
-    def _checked(self, value: Any, path: Path, key: str) -> int:
+    def checked(self, value: Any, file: str, key: str) -> int:
+        """A token id as a file gives it; FormatError if there is no such token."""
         if type(value) is not int or not 0 <= value < len(self._vocabulary.tokens):
             raise FormatError(
                 f"a token id below {len(self._vocabulary.tokens)} was expected, found "
                 f"{printable(repr(value), 40)}",
-                path=path,
+                path=self._directory / file,
                 tensor=key,
             )
         return value
 
 
-def _added_around(
-    tokenizer: dict[str, Any] | None, files: _SpecialTokens, bos: int | None, eos: int | None
-) -> tuple[bool, bool]:
-    """Whether the tokenizer puts BOS before and EOS behind a text.
+class _TextEdge:
+    """What a tokenizer puts before a text (`bos`) or behind it (`eos`).
 
-    The post-processor of tokenizer.json does it. The classes of Llama's SentencePiece tokenizers rebuild
-    theirs from the flags in tokenizer_config.json, so there, or without a tokenizer.json, the flags decide.
+    The post-processor of tokenizer.json does it. The classes of Llama's SentencePiece tokenizers rebuild theirs from the
+    flags in tokenizer_config.json, so there, or without a tokenizer.json, the flags decide.
     """
-    flags = [files.tokenizer_config.get(f"add_{name}_token") for name in ("bos", "eos")]
-    class_name = files.tokenizer_config.get("tokenizer_class")
-    flags_decide = tokenizer is None or (isinstance(class_name, str) and class_name.startswith("Llama"))
-    before, behind = _template_ids(tokenizer.get("post_processor") if tokenizer is not None else None)
-    if flags_decide and isinstance(flags[0], bool):
-        add_bos = flags[0]
-    elif tokenizer is None:
-        add_bos = True  # SentencePiece tokenizers of the Llama family do, unless told otherwise.
-    else:
-        add_bos = bos in before
-    add_eos = flags[1] if flags_decide and isinstance(flags[1], bool) else eos in behind
-    return add_bos and bos is not None, add_eos and eos is not None
+
+    def __init__(self, tokenizer: dict[str, Any] | None, files: _SpecialTokens, name: str) -> None:
+        self._files, self._name = files, name
+        flag = files.tokenizer_config.get(f"add_{name}_token")
+        class_name = files.tokenizer_config.get("tokenizer_class")
+        by_flag = tokenizer is None or (isinstance(class_name, str) and class_name.startswith("Llama"))
+        self._flag = flag if by_flag and isinstance(flag, bool) else None
+        if tokenizer is None and self._flag is None:
+            # SentencePiece tokenizers of the Llama family add the first and not the last, unless told otherwise.
+            self._flag = name == "bos"
+        sides = _template_ids(tokenizer.get("post_processor") if tokenizer is not None else None)
+        self._template = sides[0 if name == "bos" else 1]
+
+    def first_of_all(self, notes: list[str]) -> list[int]:
+        """The ids that any file gives, in the order of the files; first the one that is put there.
+
+        A file holds one such id: embedding models end texts with another token than the one that ends a turn.
+        """
+        ids = self._files.all(self._name)
+        if self._flag is not None or not self._template or (ids and ids[0] in self._template):
+            return ids
+        added = [self._files.checked(i, "tokenizer.json", "post_processor") for i in sorted(self._template)]
+        if len(added) > 1:
+            notes.append(
+                f"the tokenizer puts {len(added)} tokens at one end of a text, and a GGUF file can name one"
+            )
+            return ids
+        return [*added, *(i for i in ids if i not in added)]
+
+    def is_added(self, token_id: int | None) -> bool:
+        """Whether this token is put there."""
+        return token_id is not None and (token_id in self._template if self._flag is None else self._flag)
 
 
 def _template_ids(processor: object) -> tuple[set[int], set[int]]:

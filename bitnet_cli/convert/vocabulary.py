@@ -36,7 +36,10 @@ _ADDED_SCORE = -1000.0
 
 @dataclass
 class Vocabulary:
-    """`tokens`, `types` and `scores` have one entry per id; `merges` are "left right", best first."""
+    """`tokens`, `types` and `scores` have one entry per id; `merges` are "left right", best first.
+
+    `left_out` are added tokens whose ids are beyond the model's: Gemma's text models have none for a picture.
+    """
 
     kind: str
     pre: str
@@ -45,6 +48,7 @@ class Vocabulary:
     scores: list[float]
     merges: list[str] = field(default_factory=list)
     add_space_prefix: bool | None = None
+    left_out: list[str] = field(default_factory=list)
 
     def id_of(self, token: str) -> int | None:
         """The id of a token by its text."""
@@ -97,6 +101,7 @@ class _Table:
         self.types: dict[int, int] = {}
         self.scores: dict[int, float] = {}
         self.ids: dict[str, int] = {}
+        self.left_out: list[str] = []
 
     def error(self, message: str) -> FormatError:
         return FormatError(message, path=self.path)
@@ -115,13 +120,20 @@ class _Table:
             self.scores[token_id] = score
         self.tokens[token_id], self.types[token_id], self.ids[token] = token, kind, token_id
 
+    def add(self, token_id: object, token: object, kind: int, score: float = 0.0) -> None:
+        """Enters a token that is added to the vocabulary proper, unless the model has no row for it."""
+        if type(token_id) is int and isinstance(token, str) and token_id >= self.vocab_size:
+            self.left_out.append(token)
+        else:
+            self.put(token_id, token, kind, score)
+
     def vocabulary(self, kind: str, pre: str, **more: Any) -> Vocabulary:
         """All ids in order, those that are free as padding."""
         everything = range(self.vocab_size)
         tokens = [self.tokens.get(i) or self._padding(i) for i in everything]
         types = [self.types.get(i, UNUSED) for i in everything]
         scores = [self.scores.get(i, 0.0 if kind == "gpt2" else _ADDED_SCORE) for i in everything]
-        return Vocabulary(kind, pre, tokens, types, scores, **more)
+        return Vocabulary(kind, pre, tokens, types, scores, left_out=self.left_out, **more)
 
     def _padding(self, token_id: int) -> str:
         name = f"[PAD{token_id}]"
@@ -146,7 +158,7 @@ def _byte_level(tokenizer: dict[str, Any], model: dict[str, Any], path: Path, vo
     for key in ("continuing_subword_prefix", "end_of_word_suffix", "dropout"):
         if model.get(key):
             raise UnsupportedError(f"{path}: BPE with `{key}` is not supported")
-    merges = _merges(model, table)
+    merges = _merges(model, table, written=True)
     return table.vocabulary("gpt2", pre, merges=[f"{left} {right}" for left, right in merges])
 
 
@@ -160,7 +172,7 @@ def _byte_fallback(
     order.
     """
     table = _json_table(tokenizer, model, path, vocab_size)
-    merges = _merges(model, table)
+    merges = _merges(model, table, written=False)
     for token_id, token in table.tokens.items():
         if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
             table.types[token_id] = BYTE
@@ -184,7 +196,7 @@ def _sentencepiece(
         table.put(token_id, piece.text, piece.type, piece.score)
     for added_id, token, special in _added_tokens(checkpoint, tokenizer):
         if token not in table.ids or table.types[table.ids[token]] == NORMAL:
-            table.put(added_id, token, CONTROL if special else USER_DEFINED, _ADDED_SCORE)
+            table.add(added_id, token, CONTROL if special else USER_DEFINED, _ADDED_SCORE)
     return table.vocabulary("llama", "default", add_space_prefix=model.add_space_prefix)
 
 
@@ -226,12 +238,12 @@ def _json_table(tokenizer: dict[str, Any], model: dict[str, Any], path: Path, vo
         if not isinstance(entry, dict):
             raise table.error("`added_tokens` holds something that is not an object")
         kind = CONTROL if entry.get("special") is True else USER_DEFINED
-        table.put(entry.get("id"), entry.get("content"), kind)
+        table.add(entry.get("id"), entry.get("content"), kind)
     return table
 
 
-def _merges(model: dict[str, Any], table: _Table) -> list[tuple[str, str]]:
-    """The merges as pairs, from either spelling: "left right" or ["left", "right"]."""
+def _merges(model: dict[str, Any], table: _Table, *, written: bool) -> list[tuple[str, str]]:
+    """The merges as pairs, from either spelling: "left right" or ["left", "right"]; `written` if the file will list them."""
     listed = model.get("merges")
     if not isinstance(listed, list):
         raise table.error("`model.merges` is missing")
@@ -241,7 +253,7 @@ def _merges(model: dict[str, Any], table: _Table) -> list[tuple[str, str]]:
         if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
             raise table.error(f"merge {len(merges)} is not a pair of tokens")
         left, right = parts
-        if " " in left + right:
+        if written and " " in left + right:
             raise table.error(f"merge {len(merges)} holds a space, which a GGUF file cannot express")
         if not (left in table.ids and right in table.ids and left + right in table.ids):
             raise table.error(f"merge {len(merges)} joins or makes a token that is not in the vocabulary")

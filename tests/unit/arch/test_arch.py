@@ -19,7 +19,7 @@ FACTS = [
 # name, norms of q and k, norms of inputs, norms after, scaled embeddings, every how many layers one without window.
 NORMS = [
     ("bitnet-b1.58", False, False, False, False, 0),
-    ("llama", False, False, False, False, 0),
+    ("llama", False, True, False, False, 0),
     ("qwen3", True, True, False, False, 0),
     ("gemma3", True, True, True, True, 6),
 ]

@@ -184,6 +184,24 @@ def test_configurations_that_are_refused(
     assert words in f"{caught.value} {caught.value.hint}" and not (tmp_path / "ours.gguf").exists()
 
 
+def test_a_class_without_a_head_takes_the_mean_where_nothing_is_said(tmp_path: Path) -> None:
+    directory = write(tmp_path / "checkpoint", QWEN, architectures=["Qwen3Model"])
+    report = pipeline.convert(directory, tmp_path / "ours.gguf")
+    with GGUFReader(tmp_path / "ours.gguf") as ours:
+        assert ours.metadata["qwen3.pooling_type"] == 1
+    assert any("the mean over all tokens is assumed" in note for note in report.notes)
+
+
+def test_declared_norms_of_inputs_must_be_there(tmp_path: Path) -> None:
+    plain = next(b for b in BACKBONES if b.arch == "qwen3" and not b.norm_in)
+    directory = write(tmp_path / "checkpoint", plain)
+    config = json.loads((directory / "config.json").read_text())
+    config["quantization_config"]["use_rms_norm"] = True
+    (directory / "config.json").write_text(json.dumps(config))
+    with pytest.raises(FormatError, match=r"layers\.0\.self_attn\.q_proj\.norm\.weight"):
+        pipeline.convert(directory, tmp_path / "ours.gguf")
+
+
 def without_norm(directory: Path, name: str) -> None:
     tensors = {key: ("F32", values) for key, values in weights(QWEN).items() if key != name}
     write_safetensors(directory / "model.safetensors", tensors)
@@ -205,6 +223,8 @@ def test_a_missing_input_norm_is_named(tmp_path: Path) -> None:
         ([{**SENTENCE_TRANSFORMERS[1], "path": "../.."}], LAST, "no relative path"),
         ([{**SENTENCE_TRANSFORMERS[1], "path": "/etc"}], LAST, "no relative path"),
         ([{**SENTENCE_TRANSFORMERS[1], "path": "none"}], LAST, "none/config.json"),
+        ([{**SENTENCE_TRANSFORMERS[1], "path": ""}], LAST, "pooling by `nothing`"),
+        ([{**SENTENCE_TRANSFORMERS[1], "path": "a\0b"}], LAST, "is missing"),
         (SENTENCE_TRANSFORMERS, {}, "nothing"),
         (SENTENCE_TRANSFORMERS, {"pooling_mode_weightedmean_tokens": True}, "weightedmean"),
         (SENTENCE_TRANSFORMERS, LAST | {"pooling_mode_cls_token": True}, "pooling_mode_cls_token"),

@@ -91,6 +91,38 @@ def test_rope_theta_in_every_place(changes: dict) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "arch", "headless"),
+    [
+        ({"architectures": ["Qwen3ForCausalLM"]}, "qwen3", False),
+        ({"architectures": ["Qwen3Model"]}, "qwen3", True),
+        ({"architectures": ["BitQwen3ForEmbedding"], "model_type": "qwen3"}, "qwen3", True),
+        ({"architectures": ["BitQwen3ForCausalLM"], "model_type": "qwen3"}, "qwen3", False),
+        (
+            {
+                "architectures": "absent",
+                "model_type": "gemma3_text",
+                "hidden_activation": "gelu_pytorch_tanh",
+            },
+            "gemma3",
+            True,
+        ),
+        (
+            {
+                "architectures": ["Gemma3ForCausalLM"],
+                "hidden_act": "silu",
+                "hidden_activation": "gelu_pytorch_tanh",
+            },
+            "gemma3",
+            False,
+        ),
+    ],
+)
+def test_classes_with_and_without_a_head(changes: dict, arch: str, headless: bool) -> None:
+    config = read(**changes)
+    assert (config.arch.name, config.headless) == (arch, headless)
+
+
+@pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({"rope_scaling": YARN}, Yarn(4.0, 128, 0.1 * math.log(4) + 1)),
@@ -200,10 +232,26 @@ REFUSED = [
         "quantization_mode",
     ),
     (
-        {"quantization_config": {"quant_method": "bitnet", "use_rms_norm": True}},
+        {"quantization_config": {"quant_method": "bitnet", "use_rms_norm": True}, "rms_norm_eps": 1e-5},
+        UnsupportedError,
+        "an epsilon of their own (1e-06)",
+    ),
+    (
+        {"quantization_config": {"quant_method": "bitnet", "use_rms_norm": True, "rms_norm_eps": -1}},
+        FormatError,
+        "rms_norm_eps",
+    ),
+    (
+        {
+            "architectures": ["BitNetForCausalLM"],
+            "head_dim": 64,
+            "quantization_config": {"quant_method": "bitnet", "use_rms_norm": True},
+        },
         UnsupportedError,
         "use_rms_norm",
     ),
+    ({"architectures": "absent", "model_type": "mamba"}, FormatError, "architectures"),
+    ({"model_type": 5, "architectures": "absent"}, FormatError, "model_type"),
     (
         {"quantization_config": {"quant_method": "bitnet", "modules_to_not_convert": "lm_head"}},
         FormatError,

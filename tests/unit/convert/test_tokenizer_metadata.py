@@ -123,7 +123,13 @@ def test_texts_serve_where_ids_are_missing(tmp_path: Path) -> None:
 
 
 def test_nothing_is_invented(tmp_path: Path) -> None:
-    metadata = read(tmp_path, config__json=no_ids, generation_config__json=no_ids, tokenizer_config__json={})
+    metadata = read(
+        tmp_path,
+        config__json=no_ids,
+        generation_config__json=no_ids,
+        tokenizer_config__json={},
+        tokenizer__json=without_template,
+    )
     assert not metadata.add_bos
     assert not [key for key in keys(metadata) if "token_id" in key or "template" in key]
 
@@ -179,6 +185,57 @@ def with_eos(content: dict) -> None:
 def test_bos_and_eos_around_a_text(tmp_path: Path, edits: dict, add_bos: bool, add_eos: bool) -> None:
     metadata = read(tmp_path, **edits)
     assert (metadata.add_bos, keys(metadata).get("add_eos_token", False)) == (add_bos, add_eos)
+
+
+def ending_with(*tokens: int) -> EDIT:
+    """A post-processor that puts tokens behind a text and nothing before it."""
+
+    def edit(content: dict) -> None:
+        texts = {t["id"]: t["content"] for t in content["added_tokens"]}
+        content["post_processor"] = {
+            "type": "TemplateProcessing",
+            "single": [{"Sequence": {"id": "A"}}, *({"SpecialToken": {"id": texts[i]}} for i in tokens)],
+            "special_tokens": {texts[i]: {"ids": [i]} for i in tokens},
+        }
+
+    return edit
+
+
+def test_the_token_behind_a_text_is_the_end_token(tmp_path: Path) -> None:
+    """As in embedding models of Qwen: config.json names the end of a turn, the tokenizer puts another one behind a text."""
+    metadata = read(tmp_path, tokenizer__json=ending_with(EOT))
+    found = keys(metadata)
+    assert not metadata.add_bos and found["add_eos_token"] is True and not metadata.notes
+    assert [found[f"{name}_token_id"] for name in ("eos", "eot")] == [EOT, EOS]
+    ends = TextVocabulary.from_metadata({key: value for key, _, value in metadata.pairs}).end_ids
+    assert {EOS, EOT} <= ends
+
+
+def test_the_token_before_a_text_is_bos(tmp_path: Path) -> None:
+    metadata = read(
+        tmp_path,
+        config__json=lambda c: c.update(bos_token_id=7),
+        tokenizer_config__json={},
+        generation_config__json={},
+    )
+    assert metadata.add_bos and keys(metadata)["bos_token_id"] == BOS
+
+
+def test_two_tokens_behind_a_text_are_too_many(tmp_path: Path) -> None:
+    metadata = read(
+        tmp_path, config__json=lambda c: c.update(eos_token_id=7), tokenizer__json=ending_with(BOS, EOT)
+    )
+    assert "add_eos_token" not in keys(metadata) and "2 tokens at one end" in metadata.notes[0]
+
+
+def test_a_token_that_the_model_has_no_row_for_is_left_out(tmp_path: Path) -> None:
+    """Gemma's tokenizer has one for pictures, behind the last row of its text models."""
+    image = {"id": 320, "content": "<image>", "special": True}
+    metadata = read(tmp_path, tokenizer__json=lambda c: c["added_tokens"].append(image))
+    assert "<image>" not in keys(metadata)["tokens"] and len(keys(metadata)["tokens"]) == 320
+    assert metadata.notes == [
+        "the model has no row for 1 tokens of its tokenizer, which are left out: `<image>`"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -237,6 +294,14 @@ def test_chat_template(tmp_path: Path, edits: dict, template: str | None) -> Non
         ({"config__json": lambda c: c.update(eos_token_id="</s>")}, "below 320"),
         ({"generation_config__json": {"eos_token_id": [1, None, 2.0]}}, "below 320"),
         ({"tokenizer_config__json": {"eos_token": "<none>"}}, "not in the vocabulary"),
+        (
+            {
+                "tokenizer__json": lambda c: c["post_processor"]["special_tokens"][
+                    "<|begin_of_text|>"
+                ].update(ids=[320])
+            },
+            "below",
+        ),
         ({"tokenizer_config__json": {"chat_template": 5}}, "chat_template"),
         ({"chat_template__jinja": "x" * ((1 << 20) + 1)}, "bytes"),
         ({"tokenizer_config__json": "{"}, "not JSON"),

@@ -112,6 +112,16 @@ def test_byte_fallback_json_encodes_as_the_original(tmp_path: Path) -> None:
         assert ours(text) == original.encode(text, add_special_tokens=False).ids
 
 
+def test_merges_with_spaces_do_not_matter_where_none_are_written(tmp_path: Path) -> None:
+    content = sentencepiece_json()
+    ids = content["model"]["vocab"]
+    ids |= {" ": len(ids), "  ": len(ids) + 1}
+    content["model"]["merges"].append([" ", " "])
+    assert read(tmp_path, 330, tokenizer__json=content).scores[ids["  "]] == 1 - len(
+        content["model"]["merges"]
+    )
+
+
 def test_byte_level_encodes_as_the_original(tmp_path: Path) -> None:
     tokenizers = pytest.importorskip("tokenizers")
     vocabulary = read(tmp_path, 300, tokenizer__json=byte_level_json(n_specials=2))

@@ -25,6 +25,7 @@ SMALL: dict[str, Any] = {"n_heads": 8, "n_kv_heads": 2, "head_dim": 48, "context
 KINDS: dict[str, dict[str, Any]] = {
     "qwen3": {"arch": "qwen3", **SMALL},
     "qwen3 with norm_in": {"arch": "qwen3", "norm_in": True, **SMALL},
+    "llama with norm_in": {"arch": "llama", "norm_in": True, **SMALL},
     "gemma3": {"arch": "gemma3", "n_layers": 3, "window": (7, 2), **SMALL},
     "gemma3 with norm_in": {"arch": "gemma3", "n_layers": 3, "norm_in": True, "window": (20, 2), **SMALL},
     "gemma3 with one key head": {"arch": "gemma3", "n_heads": 8, "n_kv_heads": 1, "head_dim": 80, "n_layers": 3,
@@ -224,10 +225,10 @@ def test_what_is_missing_or_unknown_is_refused(
 
 
 def test_norm_in_belongs_to_some_families_only(tmp_path: Path) -> None:
-    model = tiny_model("llama")
-    model.tensors |= {"blk.0.attn_q_norm_in.weight": tiny_model("llama").tensors["blk.0.attn_norm.weight"]}
+    model = tiny_model("bitnet")
+    model.tensors |= {"blk.0.attn_q_norm_in.weight": tiny_model("bitnet").tensors["blk.0.attn_norm.weight"]}
     with pytest.raises(UnsupportedError, match="norm_in"):
-        load(model, tmp_path / "llama.gguf")
+        load(model, tmp_path / "bitnet.gguf")
 
 
 def test_configuration(tmp_path: Path) -> None:
