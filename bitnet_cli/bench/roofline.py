@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from bitnet_cli.errors import UnsupportedError
+from bitnet_cli.machine import memory
 from bitnet_cli.native import Context
 from bitnet_cli.native.timing import int8_peak, memory_bandwidth
 
@@ -15,7 +13,6 @@ READ_BYTES = 1 << 30
 """Read in a pass, unless the machine is too small: far more than caches hold."""
 MIN_READ_BYTES = 1 << 28
 """With less, large caches would pass for memory."""
-_MEMINFO = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,8 @@ def measure(ctx: Context, n_bytes: int = READ_BYTES) -> Roofline:
 
 def _affordable(n_bytes: int) -> int:
     """`n_bytes`, or half of the available memory where that is less and the system tells."""
-    available = available_memory()
+    machine = memory()
+    available = None if machine is None else machine.free
     if available is None or n_bytes <= available // 2:
         return n_bytes
     if available // 2 < MIN_READ_BYTES:
@@ -59,17 +57,3 @@ def _affordable(n_bytes: int) -> int:
             hint=f"close other programs, or leave out `--roofline`: it needs {2 * MIN_READ_BYTES >> 20} MiB",
         )
     return available // 2
-
-
-def available_memory() -> int | None:
-    """Bytes that programs can have without swapping, pages of files given up; None if the system does not tell."""
-    try:
-        found = re.search(r"^MemAvailable:\s*(\d+) kB$", _MEMINFO.read_text(encoding="ascii"), re.MULTILINE)
-        if found:
-            return int(found[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return None

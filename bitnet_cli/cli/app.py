@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bitnet_cli import __version__
 from bitnet_cli.cli.commands.bench import bench
 from bitnet_cli.cli.commands.chat import chat
+from bitnet_cli.cli.commands.completion import completion
+from bitnet_cli.cli.commands.config import config
 from bitnet_cli.cli.commands.convert import convert
+from bitnet_cli.cli.commands.doctor import doctor
 from bitnet_cli.cli.commands.download import download
 from bitnet_cli.cli.commands.embed import embed
 from bitnet_cli.cli.commands.inspect import inspect
@@ -23,6 +26,7 @@ from bitnet_cli.cli.commands.verify import verify
 from bitnet_cli.cli.commands.verify_cache import verify_cache
 from bitnet_cli.cli.explain import explain
 from bitnet_cli.cli.output import out
+from bitnet_cli.cli.settings import chosen, default_map
 from bitnet_cli.cli.termination import Terminated, sigterm_raises
 
 app = typer.Typer(
@@ -49,11 +53,23 @@ app.command()(download)
 app.command(name="list")(list_models)
 app.command()(rm)
 app.command()(verify_cache)
+app.command()(doctor)
+app.command()(config)
+app.command()(completion)
+
+
+_PLAIN = ("config", "completion", "doctor")
+"""Commands that run whatever the config file holds."""
 
 
 def _version(value: bool) -> None:
+    """Version, commit of a checkout, and the instruction set that will be used."""
     if value:
-        out.data(f"bitnet {__version__}")
+        from bitnet_cli.bench.host import this_host
+        from bitnet_cli.native import Context
+
+        commit = this_host().commit
+        out.data(f"bitnet {__version__}{f', commit {commit}' if commit else ''}, {Context().isa}")
         raise typer.Exit
 
 
@@ -97,13 +113,20 @@ def _run(args: list[str]) -> int:
     """Parses and runs; not through typer's own `main`, which ends silently on Ctrl-C and on broken pipes."""
     command = typer.main.get_command(app)
     try:
-        with command.make_context("bitnet", list(args)) as ctx:
+        with command.make_context("bitnet", list(args), default_map=_defaults(command, args)) as ctx:
             command.invoke(ctx)
     except typer.Exit as end:
         return end.exit_code
     finally:
         sys.stdout.flush()  # Here a full disk is still an error that can be told.
     return 0
+
+
+def _defaults(group: Any, args: list[str]) -> dict[str, Any] | None:
+    """The defaults that somebody chose, for commands that have any; help shows the program's own."""
+    if not args or args[0] not in group.commands or args[0] in _PLAIN or {"-h", "--help"} & set(args):
+        return None
+    return default_map(group, chosen())
 
 
 def _replace_missing_streams() -> None:

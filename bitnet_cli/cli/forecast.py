@@ -48,7 +48,8 @@ class Forecast:
 
 def forecast(hub: Hub, wanted: Wanted, entry: Entry | None) -> Forecast:
     """Works out what can be known of a model: from the catalogue, its config.json, or the size of its file."""
-    from bitnet_cli.hub.estimate import estimate, memory
+    from bitnet_cli.hub.estimate import estimate
+    from bitnet_cli.machine import memory
 
     found = estimate(wanted, entry.sizes if entry is not None and entry.sizes else _asked_sizes(hub, wanted))
     if found is None:

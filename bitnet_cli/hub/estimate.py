@@ -7,7 +7,6 @@ what engines reach. An estimate, to be said with "about".
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,29 +89,3 @@ def sizes_of(config: bytes) -> Sizes | None:
 def _count(values: dict[str, Any], key: str) -> int:
     value = values.get(key)
     return value if type(value) is int and 0 < value < _MOST else 0
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Bytes of memory of this machine."""
-
-    total: int
-    free: int
-    """What programs can have without pushing others out."""
-
-
-def memory() -> Memory | None:
-    """This machine's memory, where the system tells."""
-    try:
-        page = os.sysconf("SC_PAGE_SIZE")
-        total, free = os.sysconf("SC_PHYS_PAGES") * page, os.sysconf("SC_AVPHYS_PAGES") * page
-    except (ValueError, OSError, AttributeError):
-        return None
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    free = int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return Memory(total, free)

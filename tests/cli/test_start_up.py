@@ -28,7 +28,6 @@ HEAVY = [
 ]
 COMMANDS = [
     ["--help"],
-    ["--version"],
     ["chat", "--help"],
     ["run", "--help"],
     ["convert", "--help"],

@@ -31,6 +31,7 @@ from bitnet_cli.cli.sampling_options import (
     TopPOpt,
     seed_or_new,
 )
+from bitnet_cli.cli.settings import is_given
 from bitnet_cli.errors import BitnetError, UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 
 def chat(
+    ctx: typer.Context,
     model: Annotated[
         str | None,
         typer.Argument(
@@ -89,7 +91,7 @@ def chat(
 
       printf 'Hello\\n' | bitnet chat -m model.gguf --json
     """
-    if model is not None and model_option is not None:
+    if model is not None and is_given(ctx, "model_option"):
         raise UsageError("give the model as an argument or with `-m`, not both", hint="leave one of them out")
     from bitnet_cli.chat.conversation import Conversation
     from bitnet_cli.cli.chat_commands import COMMANDS, perform, take_up

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from bitnet_cli.bench import roofline
 from bitnet_cli.errors import UnsupportedError
+from bitnet_cli.machine import Memory
 from bitnet_cli.native import Context
 
 SMALL = 1 << 22
@@ -29,38 +29,27 @@ def test_an_isa_has_limits_of_its_own() -> None:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Stands for /proc/meminfo; what would be read comes back as the bandwidth."""
-    meminfo = tmp_path / "meminfo"
-    monkeypatch.setattr(roofline, "_MEMINFO", meminfo)
+def told(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
+    """Says how much memory is free; what would be read comes back as the bandwidth."""
     monkeypatch.setattr(roofline, "memory_bandwidth", lambda ctx, n_bytes: float(n_bytes))
-    return meminfo
+
+    def tell(free: int | None) -> None:
+        monkeypatch.setattr(roofline, "memory", lambda: None if free is None else Memory(1 << 40, free))
+
+    return tell
 
 
-@pytest.mark.parametrize(("available_kb", "taken"), [(1 << 22, 1 << 30), (1 << 20, 1 << 29)], ids=str)
-def test_small_machines_are_not_filled(told: Path, available_kb: int, taken: int) -> None:
-    told.write_text(f"MemTotal:  9999999 kB\nMemFree:  1 kB\nMemAvailable:  {available_kb} kB\n")
+@pytest.mark.parametrize(
+    ("free", "taken"), [(1 << 32, 1 << 30), (1 << 30, 1 << 29), (None, 1 << 30)], ids=str
+)
+def test_small_machines_are_not_filled(
+    told: Callable[[int | None], None], free: int | None, taken: int
+) -> None:
+    told(free)
     assert roofline.measure(Context()).bandwidth_gbps == taken
 
 
-def test_caches_do_not_pass_for_memory(told: Path) -> None:
-    told.write_text("MemAvailable:  500000 kB\n")
+def test_caches_do_not_pass_for_memory(told: Callable[[int | None], None]) -> None:
+    told(488 << 20)
     with pytest.raises(UnsupportedError, match="488 MiB of memory are available"):
         roofline.measure(Context())
-
-
-@pytest.mark.parametrize(("free_pages", "taken"), [(1 << 20, 1 << 30), (1 << 18, 1 << 29)], ids=str)
-def test_systems_without_meminfo(
-    told: Path, monkeypatch: pytest.MonkeyPatch, free_pages: int, taken: int
-) -> None:
-    answers = {"SC_AVPHYS_PAGES": free_pages, "SC_PAGE_SIZE": 4096}
-    monkeypatch.setattr(os, "sysconf", answers.__getitem__)
-    assert roofline.measure(Context()).bandwidth_gbps == taken
-
-
-def test_a_system_that_does_not_tell_its_memory(told: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(name: str) -> int:
-        raise ValueError("unrecognized configuration name")
-
-    monkeypatch.setattr(os, "sysconf", unknown)
-    assert roofline.measure(Context()).bandwidth_gbps == 1 << 30
