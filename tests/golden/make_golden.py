@@ -64,13 +64,19 @@ def load(family: str, encoding: str, directory: Path):
     write_checkpoint(directory, family, encoding, dtype="bf16")
     if family == "bitnet":
         as_bitnet_class(directory, encoding)
+    return load_float32(directory)
+
+
+def load_float32(directory: Path):
+    """A checkpoint in bfloat16 or float16 as a float32 model."""
+    dtype = getattr(torch, json.loads((directory / "config.json").read_text())["torch_dtype"])
     model = AutoModelForCausalLM.from_pretrained(
-        directory, dtype=torch.bfloat16, attn_implementation="eager", device_map="cpu"
+        directory, dtype=dtype, attn_implementation="eager", device_map="cpu"
     ).eval()
     for module in model.modules():
         for tensors in (module._parameters, module._buffers):
             for name, tensor in tensors.items():
-                if tensor is not None and tensor.dtype == torch.bfloat16:
+                if tensor is not None and tensor.dtype == dtype:
                     tensors[name] = (
                         torch.nn.Parameter(tensor.float(), requires_grad=False)
                         if tensors is module._parameters

@@ -17,7 +17,12 @@ Weights = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Graph:
-    """Sizes and constants; `qk_norms`: heads of queries and keys are normed, as in Qwen3."""
+    """Sizes and constants.
+
+    Attributes:
+        qk_norms: heads of queries and keys are normed, as in Qwen3.
+        yarn: factor and original context of a rotation stretched by YaRN.
+    """
 
     n_layers: int
     n_heads: int
@@ -26,6 +31,7 @@ class Graph:
     eps: float
     theta: float
     qk_norms: bool = False
+    yarn: tuple[float, int] | None = None
 
 
 def logits(w: Weights, graph: Graph, tokens: np.ndarray) -> np.ndarray:
@@ -41,7 +47,7 @@ def logits(w: Weights, graph: Graph, tokens: np.ndarray) -> np.ndarray:
         if g.qk_norms:
             q = rms(q, w[f"{at}.self_attn.q_norm.weight"], g.eps)
             k = rms(k, w[f"{at}.self_attn.k_norm.weight"], g.eps)
-        attended = attention(rotated(q, g.theta), rotated(k, g.theta), v)
+        attended = attention(rotated(q, g), rotated(k, g), v)
         x = x + int8(attended) @ w[f"{at}.self_attn.o_proj.weight"].T
         h = int8(rms(x, w[f"{at}.post_attention_layernorm.weight"], g.eps))
         gate, up = h @ w[f"{at}.mlp.gate_proj.weight"].T, h @ w[f"{at}.mlp.up_proj.weight"].T
@@ -59,11 +65,19 @@ def int8(x: np.ndarray) -> np.ndarray:
     return np.rint(x * s) / s
 
 
-def rotated(x: np.ndarray, theta: float) -> np.ndarray:
+def rotated(x: np.ndarray, graph: Graph) -> np.ndarray:
     """Pairs (i, i + half) of each head, [tokens, heads, head_dim], turned by position * theta^(-i/half)."""
     half = x.shape[-1] // 2
-    angle = np.arange(len(x))[:, None, None] * theta ** (-np.arange(half) / half)
-    a, b = x[..., :half], x[..., half:]
+    speed, length = graph.theta ** (-np.arange(half) / half), 1.0
+    if graph.yarn is not None:
+        factor, original = graph.yarn
+        # The pair, not whole, that turns n times within the original context: 32 times and once.
+        first, last = (half * np.log(original / (2 * np.pi * n)) / np.log(graph.theta) for n in (32, 1))
+        low, high = max(np.floor(first), 0), min(np.ceil(last), 2 * half - 1)
+        slowed = np.clip((np.arange(half) - low) / (high - low), 0, 1)
+        speed, length = speed * (1 - slowed) + speed / factor * slowed, 1 + 0.1 * np.log(factor)
+    angle = np.arange(len(x))[:, None, None] * speed
+    a, b = x[..., :half] * length, x[..., half:] * length
     return np.concatenate(
         [a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], axis=-1
     )
