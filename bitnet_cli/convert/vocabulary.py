@@ -182,7 +182,21 @@ def _byte_fallback(
             table.scores[token_id] = -float(len(merges))
     for rank in range(len(merges) - 1, -1, -1):
         table.scores[table.ids["".join(merges[rank])]] = -float(rank)
+    _unmatched_runs(tokenizer, table, {"".join(merge) for merge in merges})
     return table.vocabulary("llama", "default", add_space_prefix=_adds_space(tokenizer))
+
+
+def _unmatched_runs(tokenizer: dict[str, Any], table: _Table, merged: set[str]) -> None:
+    """Makes plain pieces of the added tokens that are runs of spaces, as in Gemma.
+
+    The library looks for added tokens in the text as it was given, where a space is not yet written as ▁. So it never finds
+    these, and merges lead to them, or to shorter ones: unlike a reader that would match the longest run first.
+    """
+    for entry in listed(tokenizer.get("added_tokens")):
+        if entry.get("normalized") is False and entry.get("special") is not True:
+            token = entry.get("content")
+            if SPACE in token and token in merged and token in table.ids:
+                table.types[table.ids[token]] = NORMAL
 
 
 def _sentencepiece(
