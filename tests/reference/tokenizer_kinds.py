@@ -1,5 +1,5 @@
-"""Tiny `tokenizer.json` files in the manner of every family: how each cuts text, normalises it, which tokens it adds and what it
-puts around a text. The golden-file script encodes with them by the tokenizers library, the tests by way of a converted file.
+"""Tiny `tokenizer.json` files in the manner of every family: how each cuts text, normalises it, which tokens it adds and
+what it puts around a text. The golden-file script encodes with them by the tokenizers library, the tests by way of a converted file.
 
 Standard library only. The vocabularies are made so that another way of cutting shows: they join digits, letters with marks,
 spaces, line ends and punctuation wherever the cutting lets them.
@@ -15,8 +15,9 @@ from tiny_tokenizers import LLAMA3_REGEX, byte_alphabet, sentencepiece_json
 Json = dict[str, Any]
 QWEN2_REGEX = LLAMA3_REGEX.replace(r"\p{N}{1,3}", r"\p{N}")
 _WORDS = (
-    " the", " quick", " Hello", "Hello", " world", "ing", "1234567", " 12", " 3", "don", "'t", "'ll", "'S", " 's", "...", "!!",
-    " !!", "\n\n\n", "\r\n", " \n", "    ", "\t\t", "é", " e\u0301", "ſt", "日本", " Größe", "Ж", "x" * 8, "<|", "|>", "a\n", ".\n",
+    " the", " quick", " Hello", "Hello", " world", "ing", "1234567", " 12", " 3", "don", "'t", "'ll", "'S", " 's", "...",
+    "!!", " !!", "\n\n\n", "\r\n", " \n", "    ", "\t\t", "é", " e\u0301", "ſt", "日本", " Größe", "Ж", "x" * 8, "<|",
+    "|>", "a\n", ".\n",
 )  # fmt: skip
 
 
@@ -142,8 +143,8 @@ def _byte_level(
 
 
 def _gemma(behind: str | None = None) -> Kind:
-    """A SentencePiece vocabulary that was made a tokenizer.json: spaces become ▁ without one in front, runs of spaces and line
-    ends are added tokens, the last of which the model has no row for."""
+    """A SentencePiece vocabulary that was made a tokenizer.json: spaces become ▁ without one in front; runs of spaces and of
+    line ends are added tokens; the model has no row for the last one."""
     content = sentencepiece_json()
     old = content["model"]["vocab"]
     names = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
