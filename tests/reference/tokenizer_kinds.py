@@ -1,5 +1,6 @@
 """Tiny `tokenizer.json` files in the manner of every family: how each cuts text, normalises it, which tokens it adds and
-what it puts around a text. The golden-file script encodes with them by the tokenizers library, the tests by way of a converted file.
+what it puts around a text. The golden-file script encodes with them by the tokenizers library, the tests by way of a
+converted file.
 
 Standard library only. The vocabularies are made so that another way of cutting shows: they join digits, letters with marks,
 spaces, line ends and punctuation wherever the cutting lets them.
