@@ -42,20 +42,15 @@ def read_windows(fields: Fields, arch: Arch) -> Windows | None:
             period = fields.size(key, MAX_LAYERS)
     types = fields.values.get("layer_types")
     if types is not None:
-        full = (
-            [i + 1 for i, kind in enumerate(types) if kind == "full_attention"]
-            if isinstance(types, list)
-            else []
-        )
         n_layers = fields.size("num_hidden_layers", MAX_LAYERS)
+        kinds = types if isinstance(types, list) and len(types) == n_layers else []
+        full = [i + 1 for i, kind in enumerate(kinds) if kind == "full_attention"]
         period = full[0] if full else n_layers + 1
-        if (
-            not isinstance(types, list)
-            or len(types) != n_layers
-            or full != list(range(period, n_layers + 1, period))
-        ):
+        every = list(range(period, n_layers + 1, period))
+        if not kinds or full != every or len(full) + kinds.count("sliding_attention") != n_layers:
             raise UnsupportedError(
-                f"{fields.path}: `layer_types` in which full attention does not come at every n-th layer are not supported"
+                f"{fields.path}: `layer_types` in which full attention does not come at every n-th layer are not "
+                "supported"
             )
     theta = arch.local_rope_theta
     local = (fields.group("rope_parameters") or Fields({}, fields.path)).group("sliding_attention")

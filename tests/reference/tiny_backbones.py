@@ -1,5 +1,5 @@
-"""Tiny random Qwen3 and Gemma 3 backbones with ternary projections: master weights under their Hugging Face names, and the
-GGUF file they become.
+"""Tiny random Qwen3 and Gemma 3 backbones with ternary projections: master weights under their Hugging Face names, their
+checkpoints, and the GGUF file they become.
 
 NumPy only; nothing of the package is imported, so that the golden-file script can use the weights beside torch and the
 file comes from another hand than the package's converter.
@@ -7,12 +7,17 @@ file comes from another hand than the package's converter.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tiny_checkpoints import _normal, absmean
+from tiny_checkpoints import _normal, absmean, write_safetensors
 from tiny_gguf import BOOL, F32, TYPE_F32, TYPE_I2_S, U32, TinyGGUF, i2_s, tiny_model
+from tiny_tokenizers import byte_alphabet
+from tokenizer_kinds import QWEN2_REGEX
 
 VOCAB = 258
 DIM, FFN, HEADS, KV_HEADS, HEAD_DIM, LAYERS = 128, 256, 4, 2, 64, 3
@@ -44,6 +49,19 @@ NORMS = {
         "post_feedforward_layernorm": ("post_ffw_norm", DIM),
     },
 }
+
+
+SENTENCE_TRANSFORMERS = [
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+]
+LAST_TOKEN = {
+    "word_embedding_dimension": DIM,
+    "pooling_mode_cls_token": False,
+    "pooling_mode_lasttoken": True,
+}
+"""Files of sentence-transformers: the steps of an embedding model, and its pooling by the last token."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +136,63 @@ def gguf(backbone: Backbone, pooling: int | None = None) -> TinyGGUF:
                 put(f"{block}.{theirs}_norm_in.weight", source.pop(f"{at}.{name}.norm.weight"))
     assert not source, "every weight has its place"
     return model
+
+
+def config(backbone: Backbone) -> dict[str, Any]:
+    """The content of config.json."""
+    found: dict[str, Any] = {
+        "hidden_size": DIM, "intermediate_size": FFN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
+        "num_key_value_heads": KV_HEADS, "head_dim": HEAD_DIM, "vocab_size": VOCAB, "max_position_embeddings": 64,
+        "rms_norm_eps": EPS, "rope_theta": THETA, "attention_bias": False, "eos_token_id": 257,
+    }  # fmt: skip
+    if backbone.arch == "qwen3":
+        found |= {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_act": "silu"}
+        return found | {"tie_word_embeddings": True, "sliding_window": None, "use_sliding_window": False}
+    kinds = ["full_attention" if (i + 1) % PERIOD == 0 else "sliding_attention" for i in range(LAYERS)]
+    found |= {"architectures": ["Gemma3TextModel"], "model_type": "gemma3_text"}
+    found |= {"hidden_activation": "gelu_pytorch_tanh", "sliding_window": WINDOW, "layer_types": kinds}
+    found |= {"rope_local_base_freq": LOCAL_THETA, "query_pre_attn_scalar": HEAD_DIM}
+    return found | {"final_logit_softcapping": None, "attn_logit_softcapping": None}
+
+
+def write(directory: Path, backbone: Backbone, **changes: Any) -> Path:
+    """A checkpoint in float32; `changes` are keys of config.json."""
+    directory.mkdir(exist_ok=True)
+    content = config(backbone) | changes
+    if not backbone.norm_in:
+        content["quantization_config"] = {"quant_method": "bitnet", "linear_class": "autobitlinear",
+                                          "quantization_mode": "online"}  # fmt: skip
+    (directory / "config.json").write_text(json.dumps(content))
+    # The published embedding models leave out the prefix `model.`, language models have it.
+    prefix = "" if backbone.norm_in else "model."
+    tensors = {prefix + name: ("F32", values) for name, values in weights(backbone).items()}
+    write_safetensors(directory / "model.safetensors", tensors)
+    tokenizer = {
+        "model": {"type": "BPE", "vocab": {token: i for i, token in enumerate(byte_alphabet())}, "merges": []},
+        "added_tokens": [{"id": 256, "content": "<s>", "special": True}, {"id": 257, "content": "</s>", "special": True}],
+        "normalizer": {"type": "NFC"},
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "Split", "pattern": {"Regex": QWEN2_REGEX}, "behavior": "Isolated", "invert": False},
+                {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
+            ],
+        },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}],
+            "special_tokens": {"</s>": {"id": "</s>", "ids": [257], "tokens": ["</s>"]}},
+        },
+    }  # fmt: skip
+    (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
+    return directory
+
+
+def pools(directory: Path, modules: object = SENTENCE_TRANSFORMERS, pooling: object = LAST_TOKEN) -> None:
+    """Makes a checkpoint an embedding model."""
+    (directory / "modules.json").write_text(json.dumps(modules))
+    (directory / "1_Pooling").mkdir(exist_ok=True)
+    (directory / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
 
 
 def _values(stream: str, *shape: int) -> np.ndarray:

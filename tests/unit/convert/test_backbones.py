@@ -10,94 +10,20 @@ import numpy as np
 import pytest
 from tiny_backbones import (
     BACKBONES,
-    DIM,
-    EPS,
-    FFN,
-    HEAD_DIM,
-    HEADS,
-    KV_HEADS,
-    LAYERS,
+    LAST_TOKEN,
     LOCAL_THETA,
-    PERIOD,
-    THETA,
-    VOCAB,
-    WINDOW,
+    SENTENCE_TRANSFORMERS,
     Backbone,
     gguf,
+    pools,
     weights,
+    write,
 )
 from tiny_checkpoints import write_safetensors
-from tiny_tokenizers import byte_alphabet
 
 from bitnet_cli.convert import pipeline
 from bitnet_cli.errors import BitnetError, FormatError, UnsupportedError
 from bitnet_cli.formats.gguf_reader import GGUFReader
-
-QWEN2_REGEX = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-SENTENCE_TRANSFORMERS = [
-    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-    {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-    {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
-]
-LAST = {"word_embedding_dimension": DIM, "pooling_mode_cls_token": False, "pooling_mode_lasttoken": True}
-
-
-def config(backbone: Backbone) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "hidden_size": DIM, "intermediate_size": FFN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
-        "num_key_value_heads": KV_HEADS, "head_dim": HEAD_DIM, "vocab_size": VOCAB, "max_position_embeddings": 64,
-        "rms_norm_eps": EPS, "rope_theta": THETA, "attention_bias": False, "eos_token_id": 257,
-    }  # fmt: skip
-    if backbone.arch == "qwen3":
-        found |= {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_act": "silu"}
-        return found | {"tie_word_embeddings": True, "sliding_window": None, "use_sliding_window": False}
-    kinds = ["full_attention" if (i + 1) % PERIOD == 0 else "sliding_attention" for i in range(LAYERS)]
-    found |= {"architectures": ["Gemma3TextModel"], "model_type": "gemma3_text"}
-    found |= {"hidden_activation": "gelu_pytorch_tanh", "sliding_window": WINDOW, "layer_types": kinds}
-    found |= {"rope_local_base_freq": LOCAL_THETA, "query_pre_attn_scalar": HEAD_DIM}
-    return found | {"final_logit_softcapping": None, "attn_logit_softcapping": None}
-
-
-def write(directory: Path, backbone: Backbone, **changes: Any) -> Path:
-    """A checkpoint in float32; `changes` are keys of config.json."""
-    directory.mkdir(exist_ok=True)
-    content = config(backbone) | changes
-    if not backbone.norm_in:
-        content["quantization_config"] = {"quant_method": "bitnet", "linear_class": "autobitlinear",
-                                          "quantization_mode": "online"}  # fmt: skip
-    (directory / "config.json").write_text(json.dumps(content))
-    # The published embedding models leave out the prefix `model.`, language models have it.
-    prefix = "" if backbone.norm_in else "model."
-    tensors = {prefix + name: ("F32", values) for name, values in weights(backbone).items()}
-    write_safetensors(directory / "model.safetensors", tensors)
-    tokenizer = {
-        "model": {"type": "BPE", "vocab": {token: i for i, token in enumerate(byte_alphabet())}, "merges": []},
-        "added_tokens": [{"id": 256, "content": "<s>", "special": True}, {"id": 257, "content": "</s>", "special": True}],
-        "normalizer": {"type": "NFC"},
-        "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [
-                {"type": "Split", "pattern": {"Regex": QWEN2_REGEX}, "behavior": "Isolated", "invert": False},
-                {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
-            ],
-        },
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}],
-            "special_tokens": {"</s>": {"id": "</s>", "ids": [257], "tokens": ["</s>"]}},
-        },
-    }  # fmt: skip
-    (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
-    return directory
-
-
-def pools(directory: Path, modules: object = SENTENCE_TRANSFORMERS, pooling: object = LAST) -> None:
-    (directory / "modules.json").write_text(json.dumps(modules))
-    (directory / "1_Pooling").mkdir(exist_ok=True)
-    (directory / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
 
 
 @pytest.mark.parametrize("backbone", BACKBONES, ids=lambda b: b.name)
@@ -217,19 +143,19 @@ def test_a_missing_input_norm_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("modules", "pooling", "words"),
     [
-        (SENTENCE_TRANSFORMERS[:1], LAST, "no step pools"),
-        ([*SENTENCE_TRANSFORMERS, SENTENCE_TRANSFORMERS[1]], LAST, "two steps pool"),
-        ([*SENTENCE_TRANSFORMERS, {"type": "sentence_transformers.models.Dense"}], LAST, "Dense"),
-        ([{**SENTENCE_TRANSFORMERS[1], "path": "../.."}], LAST, "no relative path"),
-        ([{**SENTENCE_TRANSFORMERS[1], "path": "/etc"}], LAST, "no relative path"),
-        ([{**SENTENCE_TRANSFORMERS[1], "path": "none"}], LAST, "none/config.json"),
-        ([{**SENTENCE_TRANSFORMERS[1], "path": ""}], LAST, "pooling by `nothing`"),
-        ([{**SENTENCE_TRANSFORMERS[1], "path": "a\0b"}], LAST, "is missing"),
+        (SENTENCE_TRANSFORMERS[:1], LAST_TOKEN, "no step pools"),
+        ([*SENTENCE_TRANSFORMERS, SENTENCE_TRANSFORMERS[1]], LAST_TOKEN, "two steps pool"),
+        ([*SENTENCE_TRANSFORMERS, {"type": "sentence_transformers.models.Dense"}], LAST_TOKEN, "Dense"),
+        ([{**SENTENCE_TRANSFORMERS[1], "path": "../.."}], LAST_TOKEN, "no relative path"),
+        ([{**SENTENCE_TRANSFORMERS[1], "path": "/etc"}], LAST_TOKEN, "no relative path"),
+        ([{**SENTENCE_TRANSFORMERS[1], "path": "none"}], LAST_TOKEN, "none/config.json"),
+        ([{**SENTENCE_TRANSFORMERS[1], "path": ""}], LAST_TOKEN, "pooling by `nothing`"),
+        ([{**SENTENCE_TRANSFORMERS[1], "path": "a\0b"}], LAST_TOKEN, "is missing"),
         (SENTENCE_TRANSFORMERS, {}, "nothing"),
         (SENTENCE_TRANSFORMERS, {"pooling_mode_weightedmean_tokens": True}, "weightedmean"),
-        (SENTENCE_TRANSFORMERS, LAST | {"pooling_mode_cls_token": True}, "pooling_mode_cls_token"),
-        ({"a": 1}, LAST, "no step pools"),
-        ([3, None, "x"], LAST, "is not supported"),
+        (SENTENCE_TRANSFORMERS, LAST_TOKEN | {"pooling_mode_cls_token": True}, "pooling_mode_cls_token"),
+        ({"a": 1}, LAST_TOKEN, "no step pools"),
+        ([3, None, "x"], LAST_TOKEN, "is not supported"),
     ],
 )
 def test_poolings_that_are_refused(tmp_path: Path, modules: object, pooling: object, words: str) -> None:
