@@ -19,8 +19,8 @@ HEAD = """\
 
 What `bitnet COMMAND --help` prints. Made by `tools/make_cli_reference.py`; a test keeps it up to date.
 
-Text and data go to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated. Defaults
-of options can be set with `bitnet config` or in the environment: BITNET_TEMP stands for `--temp`.
+Text and data go to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated.
+Defaults of options can be set with `bitnet config` or in the environment: BITNET_TEMP stands for `--temp`.
 """
 
 

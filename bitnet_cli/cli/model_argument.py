@@ -66,7 +66,10 @@ def _is_path(text: str) -> bool:
     if os.path.lexists(text):
         return True
     beginning = (".", "~", os.sep)
-    return text.startswith(beginning) or "\\" in text or ("/" not in text and text.lower().endswith(".gguf"))
+    if text.startswith(beginning) or "\\" in text:
+        return True
+    parts = text.split("/")  # A file of a repository is ORG/NAME/FILE.gguf.
+    return text.lower().endswith(".gguf") and (len(parts) < 3 or os.path.isdir(parts[0]))
 
 
 def _local(name: ModelName, need: Need, yes: bool) -> Local:
@@ -130,17 +133,20 @@ def _converted(local: Local) -> Path:
 
 
 def _convert(checkpoint: Path, path: Path, show: Callable[[pipeline.Progress], None]) -> None:
-    """Writes the file in the first type that can hold the checkpoint exactly."""
+    """Writes the file in the first type that can hold the checkpoint, and says if scales were rounded for it."""
     from bitnet_cli.convert import pipeline
     from bitnet_cli.errors import RepresentationError
 
     for outtype in CONVERTED_TYPES:
         try:
-            pipeline.convert(checkpoint, path, outtype=outtype, embed_type="f16", progress=show)
-            return
+            report = pipeline.convert(checkpoint, path, outtype=outtype, embed_type="f16", progress=show)
         except RepresentationError:
             if outtype == CONVERTED_TYPES[-1]:
                 raise
+            continue
+        for note in report.notes:
+            out.note(f"note: {note}")
+        return
 
 
 class _conversion:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bitnet_cli.cli.output import out
+from bitnet_cli.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from bitnet_cli.formats.codecs import CodecFor
@@ -100,9 +101,12 @@ TilingOpt = Annotated[
 
 def codec_for(i2s_layout: str | None, tiling: list[str] | None) -> CodecFor:
     """How ternary tensors are read, by `--i2s-layout` and `--tiling`. Raises UsageError if they make no sense."""
-    from bitnet_cli.formats.codecs import ternary_codec_for
+    from bitnet_cli.formats.codecs import I2S_LAYOUTS, ternary_codec_for
     from bitnet_cli.formats.codecs.tiling import GivenTilings
 
+    if i2s_layout is not None and i2s_layout not in I2S_LAYOUTS:
+        known = ", ".join(f"`{name}`" for name in I2S_LAYOUTS)
+        raise UsageError(f"I2_S has no layout `{printable(i2s_layout)}`", hint=f"there are {known}")
     return partial(
         ternary_codec_for, i2s_layout=i2s_layout or "x86", tilings=GivenTilings.parse(tiling or ())
     )

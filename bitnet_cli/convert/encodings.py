@@ -127,8 +127,8 @@ class EncodingFinder:
             raise self._error(name, f"the shape is {_size(info.shape)}, config.json implies {rows} x {cols}")
         elif self._quantization.keeps_float(name.removesuffix(".weight")):
             raise RepresentationError(
-                f"{self._where(name)} stays float by `modules_to_not_convert`, which I2_S cannot hold",
-                hint="no option can hold it yet: every projection is written as i2_s",
+                f"{self._where(name)} stays float by `modules_to_not_convert`, and all projections of a file are ternary",
+                hint="no type can hold such a model",
             )
         if info.dtype == "U8" or self._has_scale(name):
             self._stored_scales(name, rows)

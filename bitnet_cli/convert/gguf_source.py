@@ -19,6 +19,7 @@ from bitnet_cli.formats.codecs import (
     ternary_codec_for,
 )
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
+from bitnet_cli.formats.codecs.i2_s import I2SArm
 from bitnet_cli.formats.codecs.ternary_codec import refuse_infinite
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
@@ -91,7 +92,13 @@ class GGUFSource:
         return TernaryWeights(trits, self._multiplied(scales, tensor.name), type_name(info.type).lower())
 
     def raw(self, tensor: SourceTensor) -> np.ndarray | None:
-        """The bytes of the tensor, a view of the file."""
+        """The bytes of the tensor, a view of the file; None if they do not say its weights without something else in the
+        file: a scale tensor, a tiling, or the layout that it is read with."""
+        info = self.reader.tensors[tensor.name]
+        if tensor.name in self._factors or info.type in (GGMLType.TL1, GGMLType.TL2):
+            return None
+        if info.type == GGMLType.I2_S and isinstance(self._codec_for(self.reader, info), I2SArm):
+            return None
         return self.reader.data(tensor.name)
 
     def rows(self, tensor: SourceTensor, start: int, stop: int) -> np.ndarray:
@@ -140,7 +147,7 @@ class GGUFSource:
         """Ternary tensors and the tensors `blk.N.x.scale` that some files keep their scale in."""
         for name, info in self.reader.tensors.items():
             scale = name.removesuffix("weight") + "scale"
-            if role_of(info) == "ternary" and name.endswith(".weight"):
+            if (role_of(info) == "ternary" or info.type in TERNARY_TYPES) and name.endswith(".weight"):
                 if scale in self.reader.tensors:
                     yield name, scale
                 elif is_bare(info):

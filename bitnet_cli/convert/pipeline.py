@@ -130,6 +130,8 @@ def _refuse_existing(out: Path, overwrite: bool) -> None:
         raise BitnetError(f"{out} is a directory", hint="name a file: `-o FILE`")
     if os.path.lexists(out) and not overwrite:
         raise BitnetError(f"{out} exists already", hint="add `--force` to replace it")
+    if out.exists() and not out.is_file():
+        raise BitnetError(f"{out} is a device or a pipe, not a file", hint="name a file: `-o FILE`")
 
 
 class _Meter:

@@ -65,9 +65,8 @@ def _way(checkpoint: Checkpoint, folder: object) -> int:
         or ".." in PurePosixPath(folder).parts
     ):
         raise _error(checkpoint, "the folder of the pooling step is no relative path")
-    name = str(
-        PurePosixPath(folder) / "config.json"
-    )  # An empty folder is the checkpoint's own, and not the root.
+    # An empty folder is the checkpoint's own, and not the root.
+    name = str(PurePosixPath(folder) / "config.json")
     config = checkpoint.json(name)
     if config is None:
         raise _error(checkpoint, f"`{printable(name, 60)}` is missing")

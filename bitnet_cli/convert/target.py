@@ -9,7 +9,7 @@ import numpy as np
 
 from bitnet_cli.convert.source import Pair, Source, SourceTensor
 from bitnet_cli.errors import BitnetError, RepresentationError, UnsupportedError, UsageError, printable
-from bitnet_cli.formats.codecs import CODECS, TERNARY_FLOATS, Codec, codec_named
+from bitnet_cli.formats.codecs import CODECS, TERNARY_FLOATS, TERNARY_TYPES, Codec, codec_named
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec, regrouped
 from bitnet_cli.formats.codecs.tiled_codec import TiledCodec
@@ -185,6 +185,12 @@ class Target:
             if tensor.role == "embedding":
                 error = RepresentationError(error.message, hint="`--embed-type f16` holds any size")
             raise self.located(source, tensor, error) from None
+        if tensor.role == "embedding" and tensor.kept in TERNARY_TYPES and source.raw(tensor) is None:
+            raise RepresentationError(
+                f"`{printable(source.stored_name(tensor))}` is ternary and cannot be kept: its bytes say its weights only "
+                "together with the tiling, layout or scale tensor of its file",
+                hint="`--embed-type f16` writes its values",
+            )
         kept = next((each for each in CODECS if each.type_id == tensor.kept), None)
         return TargetTensor(tensor, tensor.kept, kept)
 

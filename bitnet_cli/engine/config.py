@@ -73,7 +73,7 @@ class ModelConfig:
         """
         arch = arch_for(_string(meta, "general.architecture", path))
         keys = _Keys(meta, _string(meta, "general.architecture", path), path)
-        _refuse_unknown_features(keys)
+        _refuse_unknown_features(keys, arch)
         dim, n_heads = keys.count("embedding_length"), keys.count("attention.head_count")
         head_dim = keys.count("attention.key_length", dim // n_heads)
         if keys.count("attention.value_length", head_dim) != head_dim:
@@ -168,8 +168,13 @@ def _pooling(keys: _Keys) -> str:
     return POOLINGS[number]
 
 
-def _refuse_unknown_features(keys: _Keys) -> None:
+def _refuse_unknown_features(keys: _Keys, arch: Arch) -> None:
     """Graphs that this version would silently compute in another way."""
+    if not arch.window_period and keys.has("attention.sliding_window"):
+        raise UnsupportedError(
+            f"{keys.path}: a window in `{printable(keys.prefix)}` models is not supported",
+            hint="models without it run",
+        )
     if keys.meta.get(f"{keys.prefix}.attention.causal", True) is not True:
         raise UnsupportedError(
             f"{keys.path}: attention to later positions is not supported", hint="causal models run"

@@ -174,6 +174,10 @@ class GGUFWriter:
             raise BitnetError(f"{self.path} is a directory", hint="give the path of a file")
         if not self._overwrite and os.path.lexists(self.path):
             raise BitnetError(f"{self.path} exists already", hint="add `--force` to replace it")
+        if self.path.exists() and not self.path.is_file():
+            raise BitnetError(
+                f"{self.path} is a device or a pipe, not a file", hint="give the path of a file"
+            )
 
     def _put(self, data: bytes | memoryview) -> None:
         self._guard(lambda: self._open().write(data))

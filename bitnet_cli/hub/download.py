@@ -11,7 +11,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -68,8 +68,8 @@ class Target(Protocol):
     def lock(self, file: RemoteFile) -> Path:
         """What to hold meanwhile."""
 
-    def stale_parts(self, file: RemoteFile) -> list[Path]:
-        """Parts of what this file was before it changed on the hub."""
+    def stale_parts(self, file: RemoteFile) -> list[tuple[Path, Path]]:
+        """Parts of what this file was before it changed on the hub, with their locks."""
 
     def finish(self, file: RemoteFile) -> Path:
         """Gives the checked part its name."""
@@ -100,9 +100,11 @@ class CacheTarget:
     def lock(self, file: RemoteFile) -> Path:
         return self._cache.lock(file.oid)
 
-    def stale_parts(self, file: RemoteFile) -> list[Path]:
+    def stale_parts(self, file: RemoteFile) -> list[tuple[Path, Path]]:
         ours = [path for path in self._cache.parts() if path.suffix == ".part" and path != self.part(file)]
-        return [path for path in ours if read_note(path).get("path") == file.path]
+        return [
+            (path, self._cache.lock(path.stem)) for path in ours if read_note(path).get("path") == file.path
+        ]
 
     def finish(self, file: RemoteFile) -> Path:
         self._cache.add_blob(self.part(file), file.oid)
@@ -118,7 +120,14 @@ class FolderTarget:
 
     def find(self, file: RemoteFile) -> Path | None:
         path = self.folder / file.path
-        if not path.is_file() or path.stat().st_size != file.size:
+        if not path.is_file():
+            return None
+        if not self._note(file).exists() and digest_of(path, is_sha256=file.is_sha256) != file.oid:
+            raise HubError(
+                f"{path} is there already and is another file than the repository's",
+                hint="move it away, or give another `--local-dir`",
+            )
+        if path.stat().st_size != file.size:
             return None
         try:
             _, oid, when = self._note(file).read_text(encoding="utf-8").split("\n")[:3]
@@ -142,7 +151,7 @@ class FolderTarget:
     def lock(self, file: RemoteFile) -> Path:
         return self._note(file).with_suffix(".lock")
 
-    def stale_parts(self, file: RemoteFile) -> list[Path]:
+    def stale_parts(self, file: RemoteFile) -> list[tuple[Path, Path]]:
         return []  # The part has the file's name: what does not fit is thrown away when it is opened.
 
     def finish(self, file: RemoteFile) -> Path:
@@ -248,8 +257,11 @@ def _download_one(hub: Hub, plan: Plan, file: RemoteFile, observer: Observer) ->
         found = target.adopt(file)  # Somebody else may have fetched it while this process waited.
         if found is not None:
             return found
-        for part in target.stale_parts(file):
-            discard(part)
+        import filelock
+
+        for part, lock in target.stale_parts(file):
+            with suppress(filelock.Timeout), filelock.FileLock(lock, timeout=0, mode=0o664):
+                discard(part)  # Unless somebody is just fetching that version.
         watcher = Watcher(
             lambda n_bytes: observer.arrived(file, n_bytes),
             lambda n_bytes: observer.checked(file, n_bytes),

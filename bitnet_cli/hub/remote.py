@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -29,6 +30,8 @@ TRIES = 3
 LIST_LIMIT = 32 << 20
 """Bytes of one answer that are read, at most."""
 CHUNK_BYTES = 1 << 18
+MAX_PAGES, MAX_FILES = 1000, 100_000
+"""Of a listing; a hub that goes on has lost its way."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -84,7 +87,11 @@ class Hub:
             raise _nonsense(self.endpoint)
         files: dict[str, RemoteFile] = {}
         url: str | None = f"{base}/tree/{commit}?recursive=true&expand=false"
-        while url is not None:
+        for _ in range(MAX_PAGES):
+            if url is None:
+                break
+            if urlsplit(url)[:2] != urlsplit(base)[:2]:  # The token goes with it, to the hub only.
+                raise _nonsense(self.endpoint)
             page, url = self._json(url, subject)
             if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
                 raise _nonsense(self.endpoint)
@@ -93,6 +100,9 @@ class Hub:
                     lfs = item.get("lfs") if isinstance(item.get("lfs"), dict) else item
                     file = remote_file(item.get("path"), lfs.get("size"), lfs.get("oid"))
                     files[file.path] = file
+        folders_of_files = {str(parent) for path in files for parent in PurePosixPath(path).parents}
+        if url is not None or len(files) > MAX_FILES or folders_of_files & set(files):
+            raise _nonsense(self.endpoint)
         return Listing(repo, asked, commit, tuple(files.values()))
 
     def content(self, repo: str, commit: str, file: RemoteFile, limit_bytes: int) -> bytes | None:

@@ -38,7 +38,9 @@ def plan_removal(repo: str, revision: str | None) -> Removal | None:
     staying = [snapshot for snapshot in snapshots if snapshot not in going]
     needed = {file.content for snapshot in staying for file in snapshot.files}
     whole = revision is None or (bool(going) and not staying)
-    contents = {file.content for snapshot in going for file in snapshot.files}
+    contents = {
+        file.content for snapshot in going for file in snapshot.files if _is_inside(cache, file.content)
+    }
     if whole:
         contents |= {*cache.blob_files(), *cache.parts()}
     commits = {snapshot.commit for snapshot in going}
@@ -66,16 +68,31 @@ def remove(removal: Removal) -> None:
     """
     cache = removal.cache
     with _nobody_writes(cache):
+        here = cache.snapshots()
+        going = {snapshot.commit for snapshot in removal.snapshots}
+        others = [snapshot for snapshot in here if snapshot.commit not in going]
+        if removal.whole and others:
+            raise HubError(
+                f"another version of `{cache.repo}` has come since this was asked",
+                hint="look again: `bitnet list`",
+            )
+        needed = {file.content for snapshot in others for file in snapshot.files}
         for snapshot in removal.snapshots:
             for ref in snapshot.refs:
                 (cache.folder / "refs" / ref).unlink(missing_ok=True)
             shutil.rmtree(snapshot.folder, ignore_errors=False)
         for path in removal.contents:
-            path.unlink(missing_ok=True)
+            if path not in needed:
+                path.unlink(missing_ok=True)
         if removal.whole:
             shutil.rmtree(converted_folder(cache.repo), ignore_errors=True)  # It holds only locks by now.
             if cache.folder.exists():
                 shutil.rmtree(cache.folder)
+
+
+def _is_inside(cache: RepoCache, content: Path) -> bool:
+    """Whether a content is the cache's own. A link in a snapshot may lead anywhere: then only the link goes."""
+    return Path(os.path.abspath(cache.folder)) in Path(os.path.abspath(content)).parents
 
 
 @contextmanager

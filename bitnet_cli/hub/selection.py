@@ -13,6 +13,7 @@ from bitnet_cli.errors import HubError, UsageError, printable
 ALLOWED = (".safetensors", ".gguf", ".json", ".model", ".txt", ".jinja", ".md")
 """Endings of files that hold data and nothing that a program could be told to run."""
 _LICENCE = re.compile(r"(licen[cs]e|notice)([_-][\w-]*)?", re.IGNORECASE)
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 PREFERRED = ("i2_s", "tq2_0", "tq1_0", "q2_0", "iq2_bn", "tl2", "tl1", "q6_k", "f16", "bf16", "f32")
@@ -67,8 +68,13 @@ def is_safe(path: str) -> bool:
 
 
 def is_allowed(path: str) -> bool:
-    """True for a kind of file that this program downloads."""
+    """True for a kind of file that this program downloads; nothing in hidden folders, where programs look for settings."""
     name = PurePosixPath(path).name
+    if any(
+        part.startswith(".") or part.endswith((" ", ".")) or _DEVICE.fullmatch(part)
+        for part in path.split("/")
+    ):
+        return False
     return name.lower().endswith(ALLOWED) or _LICENCE.fullmatch(name) is not None
 
 

@@ -30,6 +30,15 @@ _ROUNDING = {
     GGMLType.Q4_0: 1 / 7.5,
 }
 _SMALLEST_F16 = 2.0**-24
+_HALF_SCALES = (
+    GGMLType.TQ1_0,
+    GGMLType.TQ2_0,
+    GGMLType.Q2_0,
+    GGMLType.IQ1_BN,
+    GGMLType.F16,
+    GGMLType.BF16,
+)
+"""Types whose ternary weights have scales of 16 bits."""
 _BLOCK = {int(each.type_id): each.block for each in DENSE_CODECS}
 
 
@@ -64,7 +73,7 @@ def compare(first: Source, a: SourceTensor, second: Source, b: SourceTensor) -> 
     if not (_readable(a) and _readable(b)):
         return Difference(weights, weights, math.inf, False, False)
     if _is_ternary(a) and _is_ternary(b):
-        return _compare_ternary(first.ternary(a), second.ternary(b))
+        return _compare_ternary(first.ternary(a), second.ternary(b), is_rounded=_rounds(a) != _rounds(b))
     return _compare_values(_values(first, a), _values(second, b), a, b)
 
 
@@ -97,10 +106,16 @@ def _values(source: Source, tensor: SourceTensor) -> Iterator[np.ndarray]:
         source.done(tensor)
 
 
-def _compare_ternary(x: TernaryWeights, y: TernaryWeights) -> Difference:
+def _rounds(tensor: SourceTensor) -> bool:
+    """Whether the type stores scales in 16 bits."""
+    return GGMLType(tensor.kept) in _HALF_SCALES
+
+
+def _compare_ternary(x: TernaryWeights, y: TernaryWeights, *, is_rounded: bool) -> Difference:
+    """is_rounded: one of the two has passed a type with scales of 16 bits, and the other one not."""
     if first_difference(x, y) is None:
         return Difference(x.trits.size)
-    different, largest, explained = 0, 0.0, bool(np.array_equal(x.trits, y.trits))
+    different, largest, explained = 0, 0.0, is_rounded and bool(np.array_equal(x.trits, y.trits))
     for start, stop in row_blocks(*x.trits.shape):
         one, other = values_of(x, start, stop), values_of(y, start, stop)
         gap = np.abs(one - other)
@@ -108,13 +123,13 @@ def _compare_ternary(x: TernaryWeights, y: TernaryWeights) -> Difference:
         largest = max(largest, float(gap.max(initial=0.0)))
         allowed = np.maximum(np.abs(one), np.abs(other)) * 2.0**-11 + _SMALLEST_F16
         explained = explained and bool((gap <= allowed).all())
-    return Difference(x.trits.size, different, largest, explained)
+    return Difference(x.trits.size, different, largest, explained or different == 0)
 
 
 def _compare_values(
     first: Iterator[np.ndarray], second: Iterator[np.ndarray], a: SourceTensor, b: SourceTensor
 ) -> Difference:
-    different, largest, explained = 0, 0.0, True
+    different, largest, explained = 0, 0.0, a.kept != b.kept  # Equal types round equal values alike.
     for x, y in zip(first, second, strict=True):
         with np.errstate(invalid="ignore"):
             gap = np.where((x == y) | (np.isnan(x) & np.isnan(y)), np.float32(0), np.abs(x - y))
@@ -123,7 +138,7 @@ def _compare_values(
         largest = max(largest, float(gap.max(initial=0.0)))
         allowed = _allowed(x, y, a) + _allowed(x, y, b)
         explained = explained and bool((gap <= allowed).all())
-    return Difference(math.prod(a.shape), different, largest, explained)
+    return Difference(math.prod(a.shape), different, largest, explained or different == 0)
 
 
 def _allowed(x: np.ndarray, y: np.ndarray, tensor: SourceTensor) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,3 +156,14 @@ def test_kept_embedding_of_a_checkpoint(bitnet: Callable, packed: Path, tmp_path
     out = tmp_path / "out.gguf"
     assert bitnet("convert", packed, "-o", out, "--embed-type", "keep", "--verify").code == 0
     assert NaiveGGUF(out).tensors["token_embd.weight"].type == 30  # BF16, as the checkpoint has it.
+
+
+@pytest.mark.parametrize("verify", [[], ["--verify"]], ids=["plain", "verify"])
+def test_devices_are_not_replaced(
+    bitnet: Callable, tiny_gguf: Path, tmp_path: Path, verify: list[str]
+) -> None:
+    pipe = tmp_path / "pipe.gguf"
+    os.mkfifo(pipe)
+    ran = bitnet("convert", tiny_gguf, "-o", pipe, "--force", *verify)
+    assert ran.code == 1 and "is a device or a pipe" in ran.err and pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,9 @@ def test_files_that_are_none(
     shown, talk = capsys.readouterr()
     assert shown == ""
     assert words in talk and str(path) in talk
+
+
+def test_a_layout_that_does_not_exist(bitnet: Callable, tiny_gguf: Path) -> None:
+    """Also where nothing in the file has a layout."""
+    ran = bitnet("inspect", tiny_gguf, "--i2s-layout", "foo")
+    assert ran.code == 2 and "no layout `foo`" in ran.err and "`arm64`" in ran.err

@@ -68,6 +68,8 @@ class FakeHub:
         self.bytes_per_s = 0.0
         """Of each connection; 0: as fast as it can."""
         self.page_size = 1000
+        self.next_host = ""
+        """The host that the next page of a listing is said to be on, if not this one."""
         self.log: list[tuple[str, str, str]] = []
         """Method, path and Range of every request."""
         self.tokens: list[tuple[str, str | None]] = []
@@ -175,7 +177,9 @@ class Handler(BaseHTTPRequestHandler):
         extra = {}
         if stop < len(entries):
             base = urlsplit(self.path).path
-            extra["Link"] = f'<{self.hub.url}{base}?recursive=true&cursor={stop}>; rel="next"'
+            extra["Link"] = (
+                f'<{self.hub.next_host or self.hub.url}{base}?recursive=true&cursor={stop}>; rel="next"'
+            )
         self._json(entries[start:stop], **extra)
 
     def _json(self, value: Any, **headers: str) -> None:

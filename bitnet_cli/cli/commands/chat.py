@@ -11,12 +11,14 @@ import typer
 from bitnet_cli.cli.model_argument import model_file
 from bitnet_cli.cli.options import (
     ContextOpt,
+    I2sLayoutOpt,
     IsaOpt,
     JsonOpt,
     KernelOpt,
     KvTypeOpt,
     ModelOpt,
     ThreadsOpt,
+    TilingOpt,
     YesOpt,
 )
 from bitnet_cli.cli.output import out
@@ -73,6 +75,8 @@ def chat(
     no_history: Annotated[
         bool, typer.Option("--no-history", help="Keep neither what is typed nor the conversation on disk.")
     ] = False,
+    i2s_layout: I2sLayoutOpt = None,
+    tiling: TilingOpt = None,
     isa: IsaOpt = None,
     kernel: KernelOpt = None,
     yes: YesOpt = False,
@@ -103,7 +107,14 @@ def chat(
         path = _model_path(name, yes=yes)
         with out.waiting("loading"):
             loaded = BitNetModel.from_pretrained(
-                path, n_threads=threads, context_length=ctx_size, isa=isa, kernel=kernel, kv_type=kv_type
+                path,
+                n_threads=threads,
+                context_length=ctx_size,
+                isa=isa,
+                kernel=kernel,
+                kv_type=kv_type,
+                i2s_layout=i2s_layout,
+                tiling=tiling,
             )
         for note in loaded.notes:
             out.note(f"note: {note}")

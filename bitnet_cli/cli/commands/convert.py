@@ -70,8 +70,8 @@ def convert(
 ) -> None:
     """Convert a Hugging Face checkpoint, or another GGUF file, to GGUF.
 
-    Checkpoints may be packed, float master weights or ternary already, of the classes BitNetForCausalLM and
-    LlamaForCausalLM. From a GGUF file of any ternary type the weights -1, 0, +1 and their scales are carried over
+    Checkpoints may be packed, float master weights or ternary already, of the classes of BitNet, Llama, Qwen3
+    and Gemma 3 text models. From a GGUF file of any ternary type the weights -1, 0, +1 and their scales are carried over
     exactly, unless the new type holds scales in f16, which is said; everything else in the file stays as it is. One
     matrix is in memory at a time.
 

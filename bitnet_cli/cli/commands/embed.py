@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bitnet_cli.cli.model_argument import model_file
-from bitnet_cli.cli.options import ContextOpt, IsaOpt, JsonOpt, KernelOpt, ThreadsOpt, YesOpt
+from bitnet_cli.cli.options import (
+    ContextOpt,
+    I2sLayoutOpt,
+    IsaOpt,
+    JsonOpt,
+    KernelOpt,
+    ThreadsOpt,
+    TilingOpt,
+    YesOpt,
+)
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import UsageError
 
@@ -35,6 +44,8 @@ def embed(
     ] = None,
     threads: ThreadsOpt = None,
     ctx_size: ContextOpt = None,
+    i2s_layout: I2sLayoutOpt = None,
+    tiling: TilingOpt = None,
     isa: IsaOpt = None,
     kernel: KernelOpt = None,
     yes: YesOpt = False,
@@ -55,7 +66,13 @@ def embed(
     from bitnet_cli.library import BitNetModel
 
     bitnet = BitNetModel.from_pretrained(
-        model_file(model, yes=yes), n_threads=threads, context_length=ctx_size, isa=isa, kernel=kernel
+        model_file(model, yes=yes),
+        n_threads=threads,
+        context_length=ctx_size,
+        isa=isa,
+        kernel=kernel,
+        i2s_layout=i2s_layout,
+        tiling=tiling,
     )
     for note in bitnet.notes:
         out.note(f"note: {note}")

@@ -94,6 +94,26 @@ def test_a_ternary_embedding(tmp_path: Path) -> None:
     assert np.array_equal(found[: 258 * 256].reshape(258, 256).astype(np.float32), expected)
 
 
+def test_an_embedding_that_means_nothing_alone_is_not_kept(tmp_path: Path) -> None:
+    """Its bytes are weights only with the scale tensor beside it, and that one goes."""
+    model = ternary_model("q2_0", "64")
+    trits = np.random.default_rng(5).integers(-1, 2, (258, 256), np.int8)
+    embedding = codec_named("q2_0").encode(trits, np.ones((258, 4), np.float32))
+    model.tensors["token_embd.weight"] = ((256, 258), 42, embedding.tobytes())
+    model.tensors["token_embd.scale"] = ((1,), TYPE_F32, np.array([0.5], "<f4").tobytes())
+    path = model.write(tmp_path / "in.gguf")
+    with pytest.raises(RepresentationError, match="cannot be kept") as caught:
+        convert(path, tmp_path / "keep.gguf", outtype="f16", verify=True)
+    assert "--embed-type f16" in (caught.value.hint or "") and not (tmp_path / "keep.gguf").exists()
+    convert(path, tmp_path / "f16.gguf", outtype="f16", embed_type="f16", verify=True)
+    tensors = NaiveGGUF(tmp_path / "f16.gguf").tensors
+    found = np.frombuffer(tensors["token_embd.weight"].data, "<f2")[: 258 * 256].reshape(258, 256)
+    assert (
+        np.array_equal(found.astype(np.float32), trits * np.float32(0.5))
+        and "token_embd.scale" not in tensors
+    )
+
+
 def test_known_faults_are_repaired(tmp_path: Path) -> None:
     model = ternary_model()
     del model.metadata["tokenizer.ggml.pre"]

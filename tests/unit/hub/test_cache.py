@@ -122,6 +122,30 @@ def test_removal_spares_what_another_commit_needs(hub: FakeHub) -> None:
     assert cached_repos() == []
 
 
+def test_removal_stays_in_the_cache(hub: FakeHub, tmp_path: Path) -> None:
+    """A link that leads out goes; what it leads to stays."""
+    hub.add(REPO, config__json=b"{}")
+    mine = tmp_path / "mine.gguf"
+    mine.write_bytes(b"precious")
+    (get() / "link.gguf").symlink_to(mine)
+    removal = plan_removal(REPO, None)
+    assert removal is not None and mine not in removal.contents
+    remove(removal)
+    assert mine.read_bytes() == b"precious" and cached_repos() == []
+
+
+def test_what_came_after_the_question_stays(hub: FakeHub) -> None:
+    repo = hub.add(REPO, config__json=b"{}")
+    get()
+    removal = plan_removal(REPO, None)
+    repo.files["config.json"] = b'{"new": 1}'
+    new = get()
+    assert removal is not None
+    with pytest.raises(HubError, match="another version"):
+        remove(removal)
+    assert (new / "config.json").read_bytes() == b'{"new": 1}'
+
+
 def test_removal_takes_parts_and_converted_files_along(hub: FakeHub) -> None:
     hub.add(REPO, model__safetensors=noise(50_000))
     commit = get().name

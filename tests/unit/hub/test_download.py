@@ -366,3 +366,13 @@ def test_digests_are_those_of_git_and_sha256(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"hello\n")
     assert digest_of(tmp_path / "x", is_sha256=False) == "ce013625030ba8dba906f756967f9e9ca394464a"
     assert digest_of(tmp_path / "x", is_sha256=True) == hashlib.sha256(b"hello\n").hexdigest()
+
+
+def test_a_file_of_the_users_is_not_replaced(hub: FakeHub, tmp_path: Path) -> None:
+    hub.add(REPO, config__json=b"{}")
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "config.json").write_bytes(b"my own notes")
+    with pytest.raises(HubError, match="is there already"):
+        get(folder)
+    assert (folder / "config.json").read_bytes() == b"my own notes"

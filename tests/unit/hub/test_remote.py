@@ -12,6 +12,7 @@ from fake_hub import FakeHub, Handler, noise
 from bitnet_cli.errors import BitnetError, HubError, UsageError
 from bitnet_cli.hub import remote
 from bitnet_cli.hub.remote import Hub
+from bitnet_cli.hub.selection import is_allowed
 
 REPO = "org/model"
 REFUSALS = {
@@ -71,6 +72,49 @@ def test_all_pages(hub: FakeHub) -> None:
     repo.files = {f"{i:03}.json": b"%d" % i for i in range(25)}
     hub.page_size = 10
     assert [file.path for file in Hub("").listing(REPO).files] == sorted(repo.files)
+
+
+def test_the_token_does_not_follow_to_another_host(hub: FakeHub) -> None:
+    repo = hub.add(REPO)
+    repo.files = {f"{i:03}.json": b"%d" % i for i in range(25)}
+    hub.page_size, hub.next_host = 10, hub.url.replace("127.0.0.1", "localhost")
+    with pytest.raises(HubError):
+        Hub("hf_secret").listing(REPO)
+    assert len(hub.log) == 2, "the commit and the first page"
+
+
+def test_listings_end(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo = hub.add(REPO)
+    repo.files = {f"{i:03}.json": b"%d" % i for i in range(25)}
+    hub.page_size = 5
+    monkeypatch.setattr(remote, "MAX_PAGES", 3)
+    with pytest.raises(HubError):
+        Hub("").listing(REPO)
+
+
+def test_a_file_that_is_a_folder(hub: FakeHub) -> None:
+    hub.add(REPO).files = {"a.json": b"1", "a.json/b.json": b"2"}
+    with pytest.raises(HubError):
+        Hub("").listing(REPO)
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("model.safetensors", True),
+        ("1_Pooling/config.json", True),
+        (".vscode/settings.json", False),
+        (".gitattributes.json", False),
+        ("a/.cache/x.json", False),
+        ("aux.json", False),
+        ("COM1", False),
+        ("a /b.json", False),
+        ("a./b.json", False),
+        ("x.py", False),
+    ],
+)
+def test_kinds_of_files(path: str, allowed: bool) -> None:
+    assert is_allowed(path) is allowed
 
 
 NONSENSE: dict[str, Callable[[Handler], None]] = {

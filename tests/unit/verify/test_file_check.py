@@ -224,6 +224,21 @@ def test_against_another_file(tmp_path: Path, case: str, outtype: str) -> None:
     assert any(str(problem).startswith(expected) for problem in report.problems), report.problems
 
 
+def test_small_differences_between_equal_types_are_problems(tmp_path: Path) -> None:
+    """Nothing was rounded on the way, so nothing explains them."""
+    ternary_model().write(tmp_path / "a.gguf")
+    scale, low_bit = ternary_model(), ternary_model()
+    raw = bytearray(scale.tensors[Q][2])
+    (value,) = struct.unpack_from("<f", raw, len(raw) - 32)
+    struct.pack_into("<f", raw, len(raw) - 32, value * 1.0004)
+    scale.tensors[Q] = (*scale.tensors[Q][:2], bytes(raw))
+    ne, kind, embedding = low_bit.tensors["token_embd.weight"]
+    low_bit.tensors["token_embd.weight"] = (ne, kind, bytes([embedding[0] ^ 1]) + embedding[1:])
+    for name, model, tensor_name in (("scale", scale, Q), ("bit", low_bit, "token_embd.weight")):
+        report = checked(model.write(tmp_path / f"{name}.gguf"), tmp_path / "a.gguf")
+        assert [problem.where for problem in report.problems] == [tensor_name], report.problems
+
+
 def test_a_reference_that_is_damaged(tmp_path: Path) -> None:
     sound, odd = ternary_model(), ternary_model()
     patched(NORM, 4, NAN)(odd)
