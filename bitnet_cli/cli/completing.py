@@ -9,7 +9,7 @@ VALUES = {
     "--kernel": ("auto", "mad", "lut"),
     "--kv-type": ("f32", "f16", "i8"),
     "--outtype": ("i2_s", "tl1", "tl2", "tq1_0", "tq2_0", "q2_0", "iq2_bn", "f16"),
-    "--embed-type": ("f16", "q8_0", "q6_k", "q4_0", "keep"),
+    "--embed-type": ("f16", "q8_0", "q6_k", "q4_0", "q2_0", "keep"),
     "--i2s-layout": ("x86", "arm64"),
     "--isa": ("scalar", "avx2", "avxvnni", "avx512icl", "neon", "dotprod", "i8mm"),
 }

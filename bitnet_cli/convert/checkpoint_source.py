@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from bitnet_cli.convert.checkpoint import Checkpoint, row_blocks
+from bitnet_cli.convert.encodings import TernarySource
 from bitnet_cli.convert.head_rows import interleaved
 from bitnet_cli.convert.hf_names import PlannedTensor
 from bitnet_cli.convert.metadata import file_metadata
 from bitnet_cli.convert.plan import plan_conversion
 from bitnet_cli.convert.source import Pair, SourceTensor, TernaryWeights
 from bitnet_cli.convert.tokenizer_metadata import read_tokenizer
-from bitnet_cli.errors import FormatError
+from bitnet_cli.errors import FormatError, RepresentationError
 from bitnet_cli.formats.gguf_types import DEFAULT_ALIGNMENT, GGMLType
 from bitnet_cli.formats.tensor_roles import Role
 
@@ -64,7 +65,7 @@ class CheckpointSource:
         """A matrix with its rows in the order of the file."""
         planned = self._planned[tensor.name]
         rows, cols = tensor.matrix
-        found = self._plan.finder.find(self._plan.names[tensor.name], rows, cols)
+        found = self._found(planned, rows, cols)
         trits, error = np.empty((rows, cols), np.int8), 0.0
         for start, stop in row_blocks(rows, cols):
             trits[start:stop] = found.trits(start, stop)
@@ -75,6 +76,18 @@ class CheckpointSource:
             trits = interleaved(trits, head_dim)
             scales = interleaved(scales, head_dim) if len(scales) > 1 else scales
         return TernaryWeights(trits, scales, found.encoding, error)
+
+    def _found(self, planned: PlannedTensor, rows: int, cols: int) -> TernarySource:
+        """How a matrix is stored; a table of tokens is never made ternary, only found to be."""
+        name = self._plan.names[planned.name]
+        if planned.role != "embedding":
+            return self._plan.finder.find(name, rows, cols)
+        found = self._plan.finder.find_floats(name, rows, cols)
+        if found is None:
+            raise RepresentationError(
+                "its values are not ternary", hint="`--embed-type f16` holds any values"
+            )
+        return found
 
     def raw(self, tensor: SourceTensor) -> np.ndarray | None:
         """None: everything is encoded anew."""

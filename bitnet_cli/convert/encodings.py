@@ -161,6 +161,16 @@ class EncodingFinder:
             )
         return self._source(name, rows, cols, "unpacked", self._stored_scales(name, rows))
 
+    def find_floats(self, name: str, rows: int, cols: int) -> TernarySource | None:
+        """A float matrix that is ternary by its values, whatever the configuration says of it; None if it is not.
+
+        Raises:
+            FormatError: a value is not finite.
+        """
+        survey = _Survey(self._checkpoint, name, (rows, cols))
+        scales = survey.scales()
+        return None if scales is None else self._source(name, rows, cols, "ternary floats", scales)
+
     def _float_source(self, name: str, rows: int, cols: int, survey: _Survey) -> TernarySource:
         """A float matrix without a stored scale: ternary by its data, or masters."""
         scales = survey.scales()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bitnet_cli.convert.source import Pair, SourceTensor, TernaryWeights
-from bitnet_cli.errors import BitnetError, FormatError, UnsupportedError, printable
+from bitnet_cli.errors import BitnetError, FormatError, RepresentationError, UnsupportedError, printable
 from bitnet_cli.formats.codecs import (
     TERNARY_FLOATS,
     TERNARY_TYPES,
@@ -83,11 +83,22 @@ class GGUFSource:
         return self._multiplied(simplest(scales, info.shape[-1]), tensor.name)
 
     def ternary(self, tensor: SourceTensor) -> TernaryWeights:
-        """A ternary matrix of any type, its scales as few as possible."""
+        """A ternary matrix of any type, its scales as few as possible.
+
+        Raises:
+            RepresentationError: a table of tokens that is not ternary.
+        """
         info = self.reader.tensors[tensor.name]
-        found = self._codec_for(self.reader, info)
-        with located(self.path, tensor.name):
-            trits, scales = found.decode(self.reader.data(tensor.name), info.shape)
+        try:
+            found = self._codec_for(self.reader, info)
+            with located(self.path, tensor.name):
+                trits, scales = found.decode(self.reader.data(tensor.name), info.shape)
+        except UnsupportedError:
+            if tensor.role != "embedding":
+                raise
+            raise RepresentationError(
+                "its values are not ternary", hint="`--embed-type f16` holds any values"
+            ) from None
         scales = simplest(scales, info.shape[-1], lambda: trits)
         return TernaryWeights(trits, self._multiplied(scales, tensor.name), type_name(info.type).lower())
 

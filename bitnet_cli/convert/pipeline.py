@@ -23,7 +23,7 @@ from bitnet_cli.convert.report import ConvertReport
 from bitnet_cli.convert.source import Source, SourceTensor
 from bitnet_cli.convert.target import KEEP, OUTTYPES, Target, TargetTensor, specs
 from bitnet_cli.convert.verification import verify_file
-from bitnet_cli.errors import BitnetError, RepresentationError, UsageError, with_hint
+from bitnet_cli.errors import BitnetError, RepresentationError, UsageError, printable, with_hint
 from bitnet_cli.formats.codecs import CodecFor, ternary_codec_for
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
@@ -164,7 +164,7 @@ def _write(
         del metadata  # The vocabulary, the largest thing in memory, is in the file.
         for each in planned:
             try:
-                if each.source.role == "ternary":
+                if each.ternary:
                     assert each.codec is not None and not isinstance(each.codec, BlockCodec)
                     _write_ternary(source, each.source, each.codec, writer, report)
                     meter.add(each.source.n_bytes, each.source.name)
@@ -200,6 +200,11 @@ def _write_dense(
     row_bytes = codec.n_bytes(tensor.shape[-1:])
     for start, stop, n_bytes in _blocks(tensor):
         values = source.rows(tensor, start, stop)
+        if start == 0 and tensor.role == "embedding" and raw is None and _is_ternary(values):
+            report.notes.append(
+                f"`{printable(source.stored_name(tensor))}` is ternary itself: `--embed-type q2_0` holds it exactly, in a "
+                "seventh of the bytes of f16"
+            )
         if not np.isfinite(values).all():
             row = start + int(np.argwhere(~np.isfinite(values))[0, 0])
             raise source.error(tensor, f"row {row} holds a value that is not a finite number")
@@ -212,6 +217,14 @@ def _write_dense(
         writer.write(tensor.name, encoded)
         meter.add(n_bytes, tensor.name)
         source.done(tensor)  # Not at the end: an embedding may be larger than all else together.
+
+
+def _is_ternary(values: np.ndarray) -> bool:
+    """Whether rows of a table, float32 [rows, cols], hold 0 and one magnitude in each 64 columns."""
+    if values.shape[1] % 64 or not values.any():
+        return False
+    magnitudes = np.abs(values).reshape(len(values), -1, 64)
+    return bool(((magnitudes == 0) | (magnitudes == magnitudes.max(axis=2, keepdims=True))).all())
 
 
 def _blocks(tensor: SourceTensor) -> Iterator[tuple[int, int, int]]:

@@ -61,18 +61,22 @@ class ScaleRounding:
     Attributes:
         tensors: number of tensors with such scales.
         largest: largest |scale in the file / scale in the source - 1|.
+        types: of these tensors.
     """
 
     tensors: int = 0
     largest: float = 0.0
+    types: list[str] = field(default_factory=list)
 
-    def add(self, exact: np.ndarray, stored: np.ndarray) -> float:
+    def add(self, type_name: str, exact: np.ndarray, stored: np.ndarray) -> float:
         """Takes the scales of one tensor and returns the largest difference."""
         if np.array_equal(exact, stored):
             return 0.0
         changes = np.abs(stored.astype(np.float64) - exact)
         live = exact != 0
         self.tensors += 1
+        if type_name not in self.types:
+            self.types.append(type_name)
         self.largest = max(self.largest, float((changes[live] / np.abs(exact[live])).max()))
         return float(changes.max())
 
@@ -109,7 +113,7 @@ class ConvertReport:
         self.encodings[weights.encoding] = self.encodings.get(weights.encoding, 0) + 1
         report = self.kind(kind, type_name)
         report.count += 1
-        changed = self.rounding.add(weights.scales, stored)
+        changed = self.rounding.add(type_name, weights.scales, stored)
         report.add_values(weights.trits, weights.max_error + changed)
         report.add_scales(float(stored.min()), float(stored.max()))
 
@@ -118,8 +122,10 @@ class ConvertReport:
         self.size_bytes, self.seconds = size_bytes, seconds
         if self.rounding.tensors:
             many = self.rounding.tensors > 1
+            stores = " and ".join(f"`{each}`" for each in self.rounding.types)
+            stores += " stores" if len(self.rounding.types) == 1 else " store"
             self.notes.append(
-                f"`{self.outtype}` stores scales as f16: those of {self.rounding.tensors} "
+                f"{stores} scales as f16: those of {self.rounding.tensors} "
                 f"tensor{'s' if many else ''} changed, by at most {100 * self.rounding.largest:.2g} %; "
                 "the weights -1, 0, +1 are the same"
             )

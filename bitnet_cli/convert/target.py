@@ -17,7 +17,8 @@ from bitnet_cli.formats.codecs.tiling import tiling_key, tiling_metadata
 from bitnet_cli.formats.gguf_types import GGMLType
 from bitnet_cli.formats.gguf_writer import TensorSpec
 
-EMBED_TYPES = ("f16", "q8_0", "q6_k", "q4_0")
+EMBED_TYPES = ("f16", "q8_0", "q6_k", "q4_0", "q2_0")
+"""The last one holds tables that are ternary themselves, and no others."""
 KEEP = "keep"
 """The embed type that leaves embedding and output matrix as they are."""
 
@@ -78,11 +79,18 @@ OUTTYPES: dict[str, Outtype] = {
 
 @dataclass(frozen=True)
 class TargetTensor:
-    """A tensor and how it is written; `codec` is None if it is copied and nothing here reads its type."""
+    """A tensor and how it is written.
+
+    Attributes:
+        type: its number in the file.
+        codec: None if it is copied and nothing here reads its type.
+        ternary: it is written as trits and scales.
+    """
 
     source: SourceTensor
     type: int
     codec: Codec | None
+    ternary: bool = False
 
 
 class Target:
@@ -177,10 +185,11 @@ class Target:
                 scales = source.known_scales(tensor)
                 if scales is not None:
                     self.outtype.check_scales(codec, tensor.shape, scales)
-                return TargetTensor(tensor, codec.type_id, codec)
+                return TargetTensor(tensor, codec.type_id, codec, ternary=True)
             if tensor.role == "embedding" and self._embed is not None:
                 self._embed.n_bytes(tensor.shape)
-                return TargetTensor(tensor, self._embed.type_id, self._embed)
+                is_ternary = not isinstance(self._embed, BlockCodec)
+                return TargetTensor(tensor, self._embed.type_id, self._embed, is_ternary)
         except RepresentationError as error:
             if tensor.role == "embedding":
                 error = RepresentationError(error.message, hint="`--embed-type f16` holds any size")

@@ -49,7 +49,7 @@ def verify_file(
             tensor, info = each.source, file.tensors.get(each.source.name)
             if info is None or (info.shape, info.type) != (tensor.shape, each.type):
                 raise _difference(path, tensor.name, "it is missing or has another shape or type")
-            if tensor.role == "ternary":
+            if each.ternary:
                 assert each.codec is not None and not isinstance(each.codec, BlockCodec)
                 _verify_ternary(file, source, each, each.codec)
                 done(tensor.n_bytes, tensor.name)

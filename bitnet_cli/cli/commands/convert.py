@@ -49,8 +49,8 @@ def convert(
         typer.Option(
             "--embed-type",
             metavar="TYPE",
-            help="How embedding and output matrix are stored: f16, q8_0, q6_k, q4_0, or keep. Default: f16 from a "
-            "checkpoint, keep from a GGUF file.",
+            help="How embedding and output matrix are stored: f16, q8_0, q6_k, q4_0, q2_0 (if they are ternary "
+            "themselves), or keep. Default: f16 from a checkpoint, keep from a GGUF file.",
             show_default=False,
         ),
     ] = None,

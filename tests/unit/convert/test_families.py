@@ -20,7 +20,7 @@ from tiny_families import ALL_TYPES, FAMILIES, N_LAYERS, THETA, TOKENS, Family, 
 from tiny_models import Played
 
 from bitnet_cli.convert import pipeline
-from bitnet_cli.errors import RepresentationError, UnsupportedError
+from bitnet_cli.errors import BitnetError, RepresentationError, UnsupportedError
 from bitnet_cli.formats.codecs import ternary_codec_for
 from bitnet_cli.formats.gguf_reader import GGUFReader
 from bitnet_cli.formats.gguf_types import GGMLType
@@ -120,14 +120,54 @@ def test_what_holds_them_nearly_says_so(directory: Path, family: Family) -> None
         assert 0 < difference(run(path), first) < 0.05
 
 
-def test_a_ternary_embedding_and_head(directory: Path) -> None:
-    """Their own type would be Q2_0: the same logits as with the values in f16, and a third of the bytes."""
+def test_a_scale_per_group(directory: Path) -> None:
     family = next(f for f in FAMILIES if f.ternary_table)
     with GGUFReader(converted(directory, family, "q2_0")) as reader:
         info = reader.tensors["blk.0.ffn_up.weight"]
         scales = ternary_codec_for(reader, info).scales(reader.data(info.name), info.shape)
     assert scales.shape == (384, 4), "a scale per 64 columns in the file, two and two alike"
     assert (scales[:, ::2] == scales[:, 1::2]).all() and len(np.unique(scales)) > 100
+
+
+def test_a_ternary_embedding_and_head(directory: Path) -> None:
+    """In their own type: the same rows, a seventh of the bytes, and logits as near as the head's 16 bit activations are."""
+    family = next(f for f in FAMILIES if f.ternary_table)
+    f16 = converted(directory, family, "q2_0")
+    source, own, again = directory / family.name, directory / "own.gguf", directory / "again.gguf"
+    report = pipeline.convert(source, own, outtype="q2_0", embed_type="q2_0", verify=True)
+    assert report.encodings == {"ternary floats": 15} and not report.notes
+    with GGUFReader(own) as reader, GGUFReader(f16) as floats:
+        info = reader.tensors["token_embd.weight"]
+        trits, scales = ternary_codec_for(reader, info).decode(reader.data(info.name), info.shape)
+        values = (trits.reshape(len(trits), -1, 64) * scales[:, :, None]).reshape(info.shape)
+        assert np.array_equal(values, floats.data(info.name).view("<f2").reshape(info.shape))
+        assert 7 * info.n_bytes < floats.tensors[info.name].n_bytes
+    assert difference(run(own), run(f16)) < 1e-3
+    # From a file of floats, too, and back.
+    pipeline.convert(f16, again, outtype="q2_0", embed_type="q2_0", verify=True)
+    assert run(again).tobytes() == run(own).tobytes()
+    pipeline.convert(own, again, outtype="f16", embed_type="f16", verify=True, overwrite=True)
+    assert run(again).tobytes() == run(f16).tobytes()
+
+
+def test_a_ternary_embedding_in_floats_is_told(directory: Path) -> None:
+    for family in FAMILIES[0], next(f for f in FAMILIES if f.ternary_table):
+        converted(directory, family, "q2_0")
+        report = pipeline.convert(
+            directory / family.name, directory / "told.gguf", outtype="q2_0", overwrite=True
+        )
+        assert any("`--embed-type q2_0`" in note for note in report.notes) == family.ternary_table
+
+
+def test_an_embedding_of_floats_is_not_made_ternary(directory: Path) -> None:
+    family, out = FAMILIES[0], directory / "refused.gguf"
+    dense = converted(directory, family, "q2_0")
+    quantised = pipeline.convert(dense, directory / "q6.gguf", outtype="q2_0", embed_type="q8_0").path
+    for source in dense, quantised, directory / family.name:
+        with pytest.raises(BitnetError) as caught:
+            pipeline.convert(source, out, outtype="q2_0", embed_type="q2_0")
+        assert "--embed-type f16" in (caught.value.hint or ""), caught.value
+        assert not out.exists()
 
 
 def test_three_revisions_of_one_model_have_the_same_trits(tmp_path: Path) -> None:
