@@ -20,6 +20,8 @@ from bitnet_cli.errors import FormatError, UnsupportedError, printable
 
 POOLINGS = ("none", "mean", "cls", "last")
 """How the hidden states of a text become one vector, by the number that `pooling_type` has."""
+_ROTATED_ACTIVATIONS = "prism.hadamard."
+"""Keys of files whose weights meet activations that were multiplied by a Hadamard matrix."""
 SCALE_RANGE = (1e-6, 1e6)
 """Lowest and highest scale of attention scores."""
 
@@ -178,6 +180,11 @@ def _refuse_unknown_features(keys: _Keys, arch: Arch) -> None:
     if keys.meta.get(f"{keys.prefix}.attention.causal", True) is not True:
         raise UnsupportedError(
             f"{keys.path}: attention to later positions is not supported", hint="causal models run"
+        )
+    if any(key.startswith(_ROTATED_ACTIVATIONS) for key in keys.meta):
+        raise UnsupportedError(
+            f"{keys.path}: rotated activations (`{_ROTATED_ACTIVATIONS}*`, Bonsai 2) are not supported",
+            hint="the first Ternary-Bonsai models run",
         )
     for kind in ("attn_logit_softcapping", "final_logit_softcapping"):
         if keys.has(kind) and keys.number(kind, (0.0, 1e6)) != 0:

@@ -17,6 +17,7 @@ from bitnet_cli.engine.config import ModelConfig
 from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
 from bitnet_cli.errors import FormatError, UnsupportedError, UsageError, printable
 from bitnet_cli.formats.codecs import TERNARY_TYPES, CodecFor, codec, is_bare, ternary_codec_for
+from bitnet_cli.formats.codecs.q2_0 import Q2_0
 from bitnet_cli.formats.codecs.ternary_codec import refuse_infinite
 from bitnet_cli.formats.codecs.ternary_floats import TernaryFloats
 from bitnet_cli.formats.codecs.tiled_codec import TiledCodec
@@ -292,7 +293,9 @@ class _Tensors:
                 scales = scales * self._factor(name, info)
             refuse_infinite(scales)
         floats = isinstance(ternary, TernaryFloats)
-        pack_format = lib.BN_PACK_TRITS if floats else getattr(lib, f"BN_PACK_{ternary.name.upper()}")
+        # PQ2_0 gives its codes as Q2_0 has them.
+        like = Q2_0.name if isinstance(ternary, Q2_0) else ternary.name
+        pack_format = lib.BN_PACK_TRITS if floats else getattr(lib, f"BN_PACK_{like.upper()}")
         tiling = ternary.tiling_for(info.shape) if isinstance(ternary, TiledCodec) else None
         try:
             mat = TernaryMatrix.pack(self.ctx, pack_format, codes, rows, cols, scales, layout, tiling)

@@ -60,6 +60,7 @@ class GGMLType(IntEnum):
     NVFP4 = 40
     Q1_0 = 41
     Q2_0 = 42
+    PQ2_0 = 142
     IQ1_BN = 134
     IQ2_BN = 135
     IQ2_BN_R4 = 335
@@ -103,6 +104,7 @@ _BLOCKS: dict[int, tuple[int, int]] = {
     GGMLType.MXFP4: (32, 17),
     GGMLType.Q1_0: (128, 18),
     GGMLType.Q2_0: (64, 18),
+    GGMLType.PQ2_0: (128, 34),
     GGMLType.IQ1_BN: (64, 13),
     GGMLType.IQ2_BN: (64, 16),
     GGMLType.IQ2_BN_R4: (64, 16),
@@ -147,7 +149,8 @@ def file_number(type_id: int) -> int:
 def meant_type(
     number: int, shape: Sequence[int], room: int, alignment: int, metadata: Mapping[str, object]
 ) -> int:
-    """Which type a number in a file means. Only 39 is doubtful: TL2 of bitnet.cpp, or MXFP4.
+    """Which type a number in a file means. Doubtful are 39, which is TL2 of bitnet.cpp or MXFP4, and 42: files of
+    Ternary-Bonsai hold PQ2_0 under the number of Q2_0.
 
     Args:
         number: as it stands in the file.
@@ -157,6 +160,11 @@ def meant_type(
         metadata: of the file. Where the room does not decide, `general.file_type` does, which is 39 beside TL2 and
             38 beside MXFP4, together with the architecture.
     """
+    if number == GGMLType.Q2_0:
+        is_short = _fills(GGMLType.PQ2_0, shape, room, alignment) and not _fills(
+            number, shape, room, alignment
+        )
+        return GGMLType.PQ2_0 if is_short else number
     if number != GGMLType.TL2:
         return number
     fits = [each for each in (GGMLType.TL2, GGMLType.MXFP4) if _fills(each, shape, room, alignment)]

@@ -59,6 +59,11 @@ def q2_0(data: bytes, rows: int, cols: int, r: int, c: int) -> tuple[int, float]
     return data[block + 2 + j // 4] >> 2 * (j % 4) & 3, _f16(data, block)
 
 
+def pq2_0(data: bytes, rows: int, cols: int, r: int, c: int) -> tuple[int, float]:
+    block, j = (r * cols + c) // 128 * 34, c % 128
+    return data[block + 2 + j // 4] >> 2 * (j % 4) & 3, _f16(data, block)
+
+
 def iq2_bn(data: bytes, rows: int, cols: int, r: int, c: int) -> tuple[int, float]:
     row, j = r * (4 + cols // 4), c % 64
     return data[row + 4 + c // 64 * 16 + j % 16] >> 2 * (j // 16) & 3, _f32(data, row)
@@ -86,7 +91,7 @@ def iq1_bn(data: bytes, rows: int, cols: int, r: int, c: int) -> tuple[int, floa
 
 
 WITNESSES: dict[str, Callable[[bytes, int, int, int, int], tuple[int, float]]] = {
-    each.__name__: each for each in (i2_s, i2_s_arm, tq1_0, tq2_0, q2_0, iq1_bn, iq2_bn, iq2_bn_r4)
+    each.__name__: each for each in (i2_s, i2_s_arm, tq1_0, tq2_0, q2_0, pq2_0, iq1_bn, iq2_bn, iq2_bn_r4)
 }
 
 

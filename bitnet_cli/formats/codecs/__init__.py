@@ -16,7 +16,7 @@ from bitnet_cli.formats.codecs.f32 import F32
 from bitnet_cli.formats.codecs.i2_s import I2S, I2SArm
 from bitnet_cli.formats.codecs.iq1_bn import IQ1_BN
 from bitnet_cli.formats.codecs.iq2_bn import IQ2_BN, IQ2_BN_R4
-from bitnet_cli.formats.codecs.q2_0 import Q2_0
+from bitnet_cli.formats.codecs.q2_0 import PQ2_0, Q2_0
 from bitnet_cli.formats.codecs.q4_0 import Q4_0
 from bitnet_cli.formats.codecs.q6_k import Q6_K
 from bitnet_cli.formats.codecs.q8_0 import Q8_0
@@ -45,6 +45,7 @@ TERNARY_CODECS: tuple[TernaryCodec, ...] = (
     IQ2_BN(),
     IQ2_BN_R4(),
     TQ2_0(),
+    PQ2_0(),
     Q2_0(),
 )
 """In the order of their bits per value. A tensor of a file is read by what `ternary_codec_for` says."""

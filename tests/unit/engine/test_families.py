@@ -209,6 +209,7 @@ def setting(key: str, kind: int, value: object) -> Callable[[TinyGGUF], None]:
         ("gemma3", setting("gemma3.rope.freq_base_swa", F32, 0.0), FormatError, "freq_base_swa"),
         ("gemma3", setting("gemma3.attention.causal", BOOL, False), UnsupportedError, "later positions"),
         ("gemma3", setting("gemma3.final_logit_softcapping", F32, 30.0), UnsupportedError, "softcapping"),
+        ("qwen3", setting("prism.hadamard.block_size", U32, 128), UnsupportedError, "prism.hadamard"),
         ("qwen3", setting("qwen3.pooling_type", U32, 4), UnsupportedError, "rankers"),
         ("qwen3", setting("qwen3.pooling_type", U32, 5), FormatError, "pooling_type"),
         ("qwen3", setting("qwen3.pooling_type", STRING, "last"), FormatError, "pooling_type"),

@@ -77,6 +77,18 @@ def test_a_scale_for_each_row(codec: TernaryCodec, tmp_path: Path) -> None:
     assert np.array_equal(logits(stored(codec, by_row), tmp_path), expected)
 
 
+@pytest.mark.parametrize("number", [42, 142])
+def test_blocks_of_128_under_either_number(number: int, tmp_path: Path) -> None:
+    """As in the files of Ternary-Bonsai, of which the first ones have the number of Q2_0."""
+    codecs = {codec.name: codec for codec in CODECS}
+    model = stored(codecs["pq2_0"], by_group)
+    for name, (ne, kind, raw) in model.tensors.items():
+        model.tensors[name] = (ne, number if kind == GGMLType.PQ2_0 else kind, raw)
+    assert sum(kind == number for _, kind, _ in model.tensors.values()) == 14
+    expected = logits(stored(codecs["tq2_0"], by_group), tmp_path)
+    assert np.array_equal(logits(model, tmp_path), expected)
+
+
 @pytest.mark.parametrize("name", ["tq1_0", "q2_0"])
 def test_a_scale_for_each_256_columns(name: str, tmp_path: Path) -> None:
     codecs = {codec.name: codec for codec in CODECS}
@@ -170,7 +182,7 @@ def test_widths_that_are_no_multiple_of_128(name: str, shape: tuple[int, int]) -
 def test_the_c_decoders_agree_with_the_codecs(codec: TernaryCodec) -> None:
     """On the same bytes, sound or damaged: the same weights, or both refuse."""
     rng, ctx, shape = np.random.default_rng(5), Context(n_threads=2), (36, 1792)
-    pack_format = getattr(lib, f"BN_PACK_{codec.name.upper()}")
+    pack_format = getattr(lib, f"BN_PACK_{codec.name.upper().replace('PQ', 'Q')}")
     for i in range(40):
         trits = rng.integers(-1, 2, shape, np.int8)
         data = codec.encode(trits, 1.0)

@@ -19,7 +19,7 @@ from bitnet_cli.formats.gguf_types import (
 
 FOREIGN = (
     *(GGMLType.I2_S, GGMLType.TL1, GGMLType.TL2),
-    *(GGMLType.Q2_0, GGMLType.IQ1_BN, GGMLType.IQ2_BN, GGMLType.IQ2_BN_R4),
+    *(GGMLType.Q2_0, GGMLType.PQ2_0, GGMLType.IQ1_BN, GGMLType.IQ2_BN, GGMLType.IQ2_BN_R4),
 )
 
 
@@ -161,8 +161,25 @@ def test_39_is_tl2_or_mxfp4(room: int, metadata: dict[str, object], meant: GGMLT
     assert meant_type(39, (4096, 4096), room, 32, metadata) == meant
 
 
-def test_only_39_is_doubtful() -> None:
-    for number in (36, 38, 40, 42, 1000):
+@pytest.mark.parametrize(
+    ("shape", "room", "meant"),
+    [
+        ((64, 256), 64 * 4 * 18, GGMLType.Q2_0),
+        ((64, 256), 64 * 2 * 34, GGMLType.PQ2_0),
+        ((64, 256), 64 * 2 * 34 + 31, GGMLType.Q2_0),  # fills neither: damage is told of the usual type
+        ((9, 128), 9 * 34 + 14, GGMLType.PQ2_0),
+        ((1, 128), 64, GGMLType.Q2_0),  # fills both
+        ((64, 192), 64 * 3 * 18, GGMLType.Q2_0),
+        ((64, 192), 64 * 3 * 17, GGMLType.Q2_0),
+    ],
+)
+def test_42_is_q2_0_or_pq2_0(shape: tuple[int, int], room: int, meant: GGMLType) -> None:
+    assert meant_type(42, shape, room, 32, {}) == meant
+    assert meant_type(142, shape, room, 32, {}) == GGMLType.PQ2_0
+
+
+def test_only_39_and_42_are_doubtful() -> None:
+    for number in (36, 38, 40, 142, 1000):
         assert meant_type(number, (4096, 4096), MXFP4_BYTES, 32, MXFP4_FILE) == number
     # Three dimensions, and rows that TL2 does not have.
     assert meant_type(39, (8, 32, 64), 8 * 32 * 34, 32, {}) == GGMLType.MXFP4

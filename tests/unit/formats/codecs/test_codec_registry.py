@@ -18,7 +18,18 @@ from bitnet_cli.formats.gguf_types import GGMLType
 
 def test_every_codec_is_found_by_number_and_name() -> None:
     dense, ternary = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0"], [c.name for c in TERNARY_CODECS]
-    assert ternary == ["iq1_bn", "tq1_0", "tl2", "i2_s", "tl1", "iq2_bn", "iq2_bn_r4", "tq2_0", "q2_0"]
+    assert ternary == [
+        "iq1_bn",
+        "tq1_0",
+        "tl2",
+        "i2_s",
+        "tl1",
+        "iq2_bn",
+        "iq2_bn_r4",
+        "tq2_0",
+        "pq2_0",
+        "q2_0",
+    ]
     assert [c.name for c in CODECS] == dense + ternary
     for each in CODECS:
         assert codec(each.type_id) is each
