@@ -47,7 +47,7 @@ class GGUFSource:
     def __init__(self, path: Path, codec_for: CodecFor = ternary_codec_for) -> None:
         self.path = path
         self.reader = GGUFReader(path)
-        self._codec_for = codec_for
+        self.codec_for = codec_for
         self.alignment = self.reader.alignment
         self.architecture = str(self.reader.metadata.get("general.architecture", ""))
         self.notes: list[str] = []
@@ -78,14 +78,14 @@ class GGUFSource:
             return None
         info = self.reader.tensors[tensor.name]
         with located(self.path, tensor.name):
-            scales = self._codec_for(self.reader, info).scales(self.reader.data(tensor.name), info.shape)
+            scales = self.codec_for(self.reader, info).scales(self.reader.data(tensor.name), info.shape)
         self.done(tensor)
         return self._multiplied(simplest(scales, info.shape[-1]), tensor.name)
 
     def ternary(self, tensor: SourceTensor) -> TernaryWeights:
         """A ternary matrix of any type, its scales as few as possible."""
         info = self.reader.tensors[tensor.name]
-        found = self._codec_for(self.reader, info)
+        found = self.codec_for(self.reader, info)
         with located(self.path, tensor.name):
             trits, scales = found.decode(self.reader.data(tensor.name), info.shape)
         scales = simplest(scales, info.shape[-1], lambda: trits)
@@ -97,7 +97,7 @@ class GGUFSource:
         info = self.reader.tensors[tensor.name]
         if tensor.name in self._factors or info.type in (GGMLType.TL1, GGMLType.TL2):
             return None
-        if info.type == GGMLType.I2_S and isinstance(self._codec_for(self.reader, info), I2SArm):
+        if info.type == GGMLType.I2_S and isinstance(self.codec_for(self.reader, info), I2SArm):
             return None
         return self.reader.data(tensor.name)
 
