@@ -95,6 +95,8 @@ class GGUFSource:
         """The bytes of the tensor, a view of the file; None if they do not say its weights without something else in the
         file: a scale tensor, a tiling, or the layout that it is read with."""
         info = self.reader.tensors[tensor.name]
+        if tensor.role != "embedding":
+            return self.reader.data(tensor.name)
         if tensor.name in self._factors or info.type in (GGMLType.TL1, GGMLType.TL2):
             return None
         if info.type == GGMLType.I2_S and isinstance(self.codec_for(self.reader, info), I2SArm):
