@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "verify": {"errors", "native", "arch", "formats", "engine", "text", "convert"},
     "chat": {"errors", "text", "library"},
     "bench": {"errors", "machine", "native", "arch", "formats", "engine", "text", "library", "__init__"},
-    "doctor": {"errors", "machine", "native", "engine", "hub", "bench", "__init__"},
+    "doctor": {"errors", "machine", "native", "formats", "engine", "text", "hub", "bench", "__init__"},
     "cli": {
         *(
             "errors",

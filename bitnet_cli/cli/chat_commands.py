@@ -12,6 +12,7 @@ from bitnet_cli.chat.transcript import load, save
 from bitnet_cli.cli.chat_loop import Chat, Leave
 from bitnet_cli.cli.chat_screen import bar, meter
 from bitnet_cli.cli.output import out
+from bitnet_cli.cli.sizes import threads_text
 from bitnet_cli.errors import UsageError
 from bitnet_cli.library import GenerationConfig
 
@@ -182,7 +183,9 @@ def _stats(chat: Chat, _: str) -> None:
     out.note(f"  answers    {len(replies)}, {sum(r.tokens for r in replies)} tokens" + _rate(said, said_s))
     out.note(f"  read       {read} tokens" + _rate(read, read_s))
     out.note(f"  kept       {sum(r.reused_tokens for r in replies)} tokens that were not read again")
-    out.note(f"  loaded in  {model.load_s:.2f} s; {model.isa}, {model.kernel}, {model.n_threads} threads")
+    out.note(
+        f"  loaded in  {model.load_s:.2f} s; {model.isa}, {model.kernel}, {threads_text(model.n_threads)}"
+    )
 
 
 def _rate(n: int, seconds: float) -> str:
@@ -217,7 +220,7 @@ def _model(chat: Chat, argument: str) -> None:
         chat.conversation = chat.conversation.with_model(chat.load(argument))
     model = chat.conversation.model
     out.note(
-        f"model: {model.config.name or 'without a name'}, {model.config.arch.name}, {model.n_threads} threads"
+        f"model: {model.config.name or 'without a name'}, {model.config.arch.name}, {threads_text(model.n_threads)}"
     )
 
 

@@ -13,3 +13,8 @@ def size_text(n_bytes: int) -> str:
             break
         value, unit = value / 1000, larger
     return f"{value:.3g} {unit}" if value < 100 else f"{value:.0f} {unit}"
+
+
+def threads_text(n: int) -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{n} thread{'s' if n != 1 else ''}"

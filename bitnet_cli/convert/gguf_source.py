@@ -47,7 +47,7 @@ class GGUFSource:
     def __init__(self, path: Path, codec_for: CodecFor = ternary_codec_for) -> None:
         self.path = path
         self.reader = GGUFReader(path)
-        self._codec_for = codec_for
+        self.codec_for = codec_for
         self.alignment = self.reader.alignment
         self.architecture = str(self.reader.metadata.get("general.architecture", ""))
         self.notes: list[str] = []
@@ -78,7 +78,7 @@ class GGUFSource:
             return None
         info = self.reader.tensors[tensor.name]
         with located(self.path, tensor.name):
-            scales = self._codec_for(self.reader, info).scales(self.reader.data(tensor.name), info.shape)
+            scales = self.codec_for(self.reader, info).scales(self.reader.data(tensor.name), info.shape)
         self.done(tensor)
         return self._multiplied(simplest(scales, info.shape[-1]), tensor.name)
 
@@ -90,7 +90,7 @@ class GGUFSource:
         """
         info = self.reader.tensors[tensor.name]
         try:
-            found = self._codec_for(self.reader, info)
+            found = self.codec_for(self.reader, info)
             with located(self.path, tensor.name):
                 trits, scales = found.decode(self.reader.data(tensor.name), info.shape)
         except UnsupportedError:
@@ -106,9 +106,11 @@ class GGUFSource:
         """The bytes of the tensor, a view of the file; None if they do not say its weights without something else in the
         file: a scale tensor, a tiling, or the layout that it is read with."""
         info = self.reader.tensors[tensor.name]
+        if tensor.role != "embedding":
+            return self.reader.data(tensor.name)
         if tensor.name in self._factors or info.type in (GGMLType.TL1, GGMLType.TL2):
             return None
-        if info.type == GGMLType.I2_S and isinstance(self._codec_for(self.reader, info), I2SArm):
+        if info.type == GGMLType.I2_S and isinstance(self.codec_for(self.reader, info), I2SArm):
             return None
         return self.reader.data(tensor.name)
 

@@ -12,6 +12,9 @@ import numpy as np
 
 from bitnet_cli.convert.source import TernaryWeights
 
+TERNARY_FLOATS = "ternary floats"
+"""The encoding of matrices whose floats are 0 and one magnitude for each scale."""
+
 
 @dataclass
 class KindReport:
@@ -95,6 +98,7 @@ class ConvertReport:
         seconds: wall time, verification included.
         verified: every weight was read back and compared with the source.
         rounding: what happened to the scales; none of it if all are exact.
+        unequal: matrices of ternary floats whose magnitudes are not all the same bits; the larger became the scale.
     """
 
     path: Path
@@ -107,6 +111,7 @@ class ConvertReport:
     seconds: float = 0.0
     verified: bool = False
     rounding: ScaleRounding = field(default_factory=ScaleRounding)
+    unequal: int = 0
 
     def add_ternary(self, kind: str, type_name: str, weights: TernaryWeights, stored: np.ndarray) -> None:
         """Takes a ternary tensor that was written with the scales `stored`."""
@@ -114,6 +119,7 @@ class ConvertReport:
         report = self.kind(kind, type_name)
         report.count += 1
         changed = self.rounding.add(type_name, weights.scales, stored)
+        self.unequal += weights.encoding == TERNARY_FLOATS and weights.max_error > 0
         report.add_values(weights.trits, weights.max_error + changed)
         report.add_scales(float(stored.min()), float(stored.max()))
 
@@ -130,6 +136,12 @@ class ConvertReport:
                 "the weights -1, 0, +1 are the same"
             )
 
+        if self.unequal:
+            self.notes.append(
+                f"{self.unequal} {'matrices hold' if self.unequal > 1 else 'matrix holds'} magnitudes that are one unit in "
+                "the last place apart; the larger one became the scale of both"
+            )
+
     def kind(self, name: str, type_name: str) -> KindReport:
         """The report of one kind, begun if it is new."""
         return self.kinds.setdefault(name, KindReport(name, type_name))
@@ -140,5 +152,5 @@ class ConvertReport:
             "path": str(self.path),
             "kinds": [asdict(kind) for kind in self.kinds.values()],
             "seconds": round(self.seconds, 3),
-            "scales_exact": not self.rounding.tensors,
+            "scales_exact": not self.rounding.tensors and not self.unequal,
         }

@@ -17,12 +17,15 @@ from bitnet_cli.doctor.finding import Finding
 from bitnet_cli.doctor.self_check import is_proven, logits
 from bitnet_cli.engine.calibration import cache_file
 from bitnet_cli.errors import BitnetError
+from bitnet_cli.formats.gguf_reader import GGUFReader
 from bitnet_cli.hub import folders
+from bitnet_cli.hub.cache import cached_repos
 from bitnet_cli.hub.catalogue import CATALOGUE
 from bitnet_cli.hub.estimate import Estimate, memory_bytes
 from bitnet_cli.machine import memory, processors
 from bitnet_cli.native import Context, isas, physical_cores
 from bitnet_cli.native.processor import cpu_name
+from bitnet_cli.text.repairs import repair
 
 LIBRARIES = ("numpy", "cffi", "tokenizers", "jinja2", "huggingface_hub", "rich", "typer", "prompt_toolkit")
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -48,6 +51,7 @@ def all_findings(say: Callable[[str], None], *, quick: bool = False) -> Iterator
         yield from speed()
     say("folders")
     yield from disk_folders()
+    yield from cached_models()
     yield from versions()
 
 
@@ -158,6 +162,32 @@ def disk_folders() -> Iterator[Finding]:
     if folders.is_offline():
         yield Finding(
             "folders", "network", "switched off by HF_HUB_OFFLINE", "note", "unset it to download models"
+        )
+
+
+def cached_models() -> Iterator[Finding]:
+    """GGUF files of the hub's cache that are damaged, or have faults that are known and repaired when they are loaded."""
+    for cache in cached_repos():
+        for snapshot in cache.snapshots():
+            for file in snapshot.files:
+                if file.path.endswith(".gguf"):
+                    yield from _cached_model(f"{cache.repo}/{file.path}", file.local)
+
+
+def _cached_model(name: str, path: Path) -> Iterator[Finding]:
+    try:
+        with GGUFReader(path) as reader:
+            _, notes = repair(reader.metadata)
+    except (BitnetError, OSError) as error:
+        yield Finding(
+            "folders", "models", f"{name}: {error}", "problem",
+            "`bitnet verify-cache` checks it against the hub's digest; `bitnet rm` removes it",
+        )  # fmt: skip
+        return
+    if notes:
+        text = f"{name}: {len(notes)} known fault{'s' if len(notes) > 1 else ''}, repaired when it is loaded"
+        yield Finding(
+            "folders", "models", text, "note", "`bitnet convert` of it keeps the repairs, for other programs"
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
 from bitnet_cli.errors import FormatError, UnsupportedError, UsageError, printable
 from bitnet_cli.formats.codecs import TERNARY_TYPES, CodecFor, codec, is_bare, ternary_codec_for
 from bitnet_cli.formats.codecs.q2_0 import Q2_0
-from bitnet_cli.formats.codecs.ternary_codec import refuse_infinite
+from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec, refuse_infinite
 from bitnet_cli.formats.codecs.ternary_floats import TernaryFloats
 from bitnet_cli.formats.codecs.tiled_codec import TiledCodec
 from bitnet_cli.formats.file_mapping import located
@@ -149,8 +150,8 @@ class Model:
             UnsupportedError: an architecture, feature or tensor type this version cannot run.
         """
         tensors = _Tensors(reader, ctx, codec_for)
-        vocab_size = tensors.info("token_embd.weight").shape[0]
-        config = ModelConfig.from_metadata(meta, reader.path, vocab_size)
+        config = _config_of(tensors, meta)
+        vocab_size = config.vocab_size
         embedding = tensors.embedding("token_embd.weight", vocab_size, config.dim)
         tied = "output.weight" not in reader.tensors
         output = None
@@ -169,6 +170,30 @@ class Model:
         output_norm = tensors.vector("output_norm.weight", config.dim)
         tensors.refuse_leftovers()
         return cls(config, ctx, embedding, layers, output_norm, output, reader, kernel)
+
+
+def check_structure(
+    reader: GGUFReader, meta: Mapping[str, object], codec_for: CodecFor = ternary_codec_for
+) -> None:
+    """Raises what `Model.load` would of metadata, names, shapes, types, scales and norms; packs nothing."""
+    tensors = _Structure(reader, codec_for)
+    config = _config_of(tensors, meta)
+    table = (config.vocab_size, config.dim)
+    tensors.embedding("token_embd.weight", *table)
+    if config.pooling != "none":
+        tensors.left.discard("output.weight")
+    elif "output.weight" in reader.tensors:
+        tensors.head("output.weight", *table)
+    layouts = layouts_for("mad", config.arch.hidden_act, skip_zeros=False)
+    for i in range(config.n_layers):
+        _load_layer(tensors, config, i, layouts)
+    tensors.vector("output_norm.weight", config.dim)
+    tensors.refuse_leftovers()
+
+
+def _config_of(tensors: _Tensors, meta: Mapping[str, object]) -> ModelConfig:
+    vocab_size = tensors.info("token_embd.weight").shape[0]
+    return ModelConfig.from_metadata(meta, tensors.reader.path, vocab_size)
 
 
 def _ternary_weights(c: ModelConfig) -> int:
@@ -217,7 +242,7 @@ def _load_layer(tensors: _Tensors, config: ModelConfig, i: int, layouts: Layouts
 class _Tensors:
     """Takes tensors out of a file by name, checks them, and remembers which were taken."""
 
-    def __init__(self, reader: GGUFReader, ctx: Context, codec_for: CodecFor) -> None:
+    def __init__(self, reader: GGUFReader, ctx: Context | None, codec_for: CodecFor) -> None:
         self.reader, self.ctx, self.codec_for = reader, ctx, codec_for
         self.left = set(reader.tensors)
         self.has_input_norms = any(name.endswith("_norm_in.weight") for name in reader.tensors)
@@ -276,6 +301,7 @@ class _Tensors:
         A ternary one becomes the smallest dense type that holds its weights exactly: Q4_0 if its scales are those of f16,
         in which the kernels meet it with hidden states of 16 bits.
         """
+        assert self.ctx is not None
         if self.info(name, rows, cols).type in TERNARY_TYPES:
             return DenseMatrix.from_ternary(self.ctx, self.ternary(name, rows, cols, Layout.T2))
         dense = self.dense(name, rows, cols)
@@ -284,14 +310,13 @@ class _Tensors:
         return mat
 
     def ternary(self, name: str, rows: int, cols: int, layout: Layout) -> TernaryMatrix:
+        assert self.ctx is not None
         info = self.info(name, rows, cols)
         ternary = self.codec_for(self.reader, info)
+        data = self.reader.data(name)
         with located(self.reader.path, name):
-            data = self.reader.data(name)
-            codes, scales = ternary.codes(data, info.shape), simplest(ternary.scales(data, info.shape), cols)
-            with np.errstate(over="ignore"):
-                scales = scales * self._factor(name, info)
-            refuse_infinite(scales)
+            codes = ternary.codes(data, info.shape)
+        scales = self.scales(name, info, ternary)
         floats = isinstance(ternary, TernaryFloats)
         # PQ2_0 gives its codes as Q2_0 has them.
         like = Q2_0.name if isinstance(ternary, Q2_0) else ternary.name
@@ -305,6 +330,15 @@ class _Tensors:
             raise
         self.reader.advise_done(name)
         return mat
+
+    def scales(self, name: str, info: TensorInfo, ternary: TernaryCodec) -> np.ndarray:
+        """As few as possible, with what stands in a tensor of its own."""
+        with located(self.reader.path, name):
+            scales = simplest(ternary.scales(self.reader.data(name), info.shape), info.shape[-1])
+            with np.errstate(over="ignore"):
+                scales = scales * self._factor(name, info)
+            refuse_infinite(scales)
+        return scales
 
     def _factor(self, name: str, info: TensorInfo) -> np.float32:
         """What a matrix is multiplied by beside its own scales: the tensor `blk.N.x.scale` if there is one, else 1."""
@@ -338,3 +372,23 @@ class _Tensors:
                 f"it: {some}",
                 hint="`bitnet inspect FILE --tensors` lists them",
             )
+
+
+class _Structure(_Tensors):
+    """Checks what would be packed and packs nothing."""
+
+    def __init__(self, reader: GGUFReader, codec_for: CodecFor) -> None:
+        super().__init__(reader, None, codec_for)
+
+    def head(self, name: str, rows: int, cols: int) -> DenseMatrix:
+        if self.info(name, rows, cols).type in TERNARY_TYPES:
+            self.ternary(name, rows, cols, Layout.T2)
+        else:
+            self.dense(name, rows, cols)
+        return cast(DenseMatrix, None)
+
+    def ternary(self, name: str, rows: int, cols: int, layout: Layout) -> TernaryMatrix:
+        info = self.info(name, rows, cols)
+        self.scales(name, info, self.codec_for(self.reader, info))
+        self.reader.advise_done(name)
+        return cast(TernaryMatrix, None)

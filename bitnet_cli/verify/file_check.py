@@ -9,7 +9,7 @@ from bitnet_cli.convert.source import Source, SourceTensor
 from bitnet_cli.errors import BitnetError, UsageError
 from bitnet_cli.formats.gguf_types import type_name
 from bitnet_cli.verify.comparison import compare, in_words
-from bitnet_cli.verify.model_checks import check_model
+from bitnet_cli.verify.model_checks import check_loading, check_model
 from bitnet_cli.verify.report import Done, VerifyReport
 from bitnet_cli.verify.tensor_checks import check_gaps, check_tensors
 
@@ -31,6 +31,8 @@ def check_file(source: GGUFSource, against: Source | None, done: Done) -> Verify
     check_model(source, report)
     check_gaps(source, report)
     check_tensors(source, report, done)
+    if report.ok:  # Otherwise the reasons are there already.
+        check_loading(source, report)
     if against is not None:
         _compare_all(source, against, report, done)
     return report

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from bitnet_cli.convert.gguf_source import GGUFSource
 from bitnet_cli.convert.target import OUTTYPES
 from bitnet_cli.engine.config import ModelConfig
-from bitnet_cli.errors import BitnetError
+from bitnet_cli.engine.model import check_structure
+from bitnet_cli.errors import BitnetError, printable
 from bitnet_cli.formats.codecs import TERNARY_TYPES, codec_named
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
 from bitnet_cli.text.chat_template import ChatTemplate
@@ -74,6 +75,17 @@ def _check_shapes(source: GGUFSource, meta: Mapping[str, object], report: Verify
             report.problem(name, f"the architecture `{config.arch.name}` needs this tensor")
         elif info is not None and info.shape != shape:
             report.problem(name, f"the metadata imply the shape {list(shape)}, found {list(info.shape)}")
+
+
+def check_loading(source: GGUFSource, report: VerifyReport) -> None:
+    """Whatever else keeps the engine from running the file: it is asked itself."""
+    meta, _ = repair(source.reader.metadata)
+    try:
+        check_structure(source.reader, meta, source.codec_for)
+    except BitnetError as error:
+        where = str(getattr(error, "tensor", None) or "")
+        text = error.message.removeprefix(f"{source.path}: ").removeprefix(f"`{printable(where)}`: ")
+        report.problem(where, text)
 
 
 def _check_blocks(source: GGUFSource, meta: Mapping[str, object], report: VerifyReport) -> None:

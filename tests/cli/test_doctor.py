@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tiny_gguf import STRING, tiny_model
 
 from bitnet_cli.doctor import checks, self_check
 from bitnet_cli.machine import Memory
@@ -94,3 +95,25 @@ def test_version(bitnet: Callable) -> None:
         and ran.out.startswith("bitnet 0.")
         and ran.out.rstrip().split(", ")[-1] in {i.name for i in isas()}
     )
+
+
+def test_files_of_the_cache(bitnet: Callable, folders: Path) -> None:
+    """One that is well is not mentioned, one that has a known fault is, and one that is damaged is a problem."""
+    faulty = tiny_model()
+    faulty.metadata["tokenizer.chat_template"] = (STRING, "{{ 'BITNETAssistant: ' }}")
+    snapshot = folders / "hf" / "hub" / "models--org--name" / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    tiny_model().write(snapshot / "well.gguf")
+    faulty.write(snapshot / "faulty.gguf")
+    (snapshot / "damaged.gguf").write_bytes(b"GGUF nonsense")
+    ran = bitnet(*QUICK)
+    models = [
+        each
+        for each in json.loads(ran.out)["findings"]
+        if each["name"] == "models" and each["section"] == "folders"
+    ]
+    assert [(each["text"].split(":")[0], each["mark"]) for each in models] == [
+        ("org/name/damaged.gguf", "problem"),
+        ("org/name/faulty.gguf", "note"),
+    ]
+    assert ran.code == 1 and "verify-cache" in models[0]["advice"]

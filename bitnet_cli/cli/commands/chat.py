@@ -34,6 +34,7 @@ from bitnet_cli.cli.sampling_options import (
     seed_or_new,
 )
 from bitnet_cli.cli.settings import is_given
+from bitnet_cli.cli.sizes import threads_text
 from bitnet_cli.errors import BitnetError, UsageError
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _greet(conversation: Conversation, name: str | None) -> None:
     """Two lines about what one is talking to and how to leave."""
     model = conversation.model
     called = model.config.name or (name or "built-in")
-    out.note(f"{called}: context {model.context_length}, {model.n_threads} threads, {model.isa}")
+    out.note(f"{called}: context {model.context_length}, {threads_text(model.n_threads)}, {model.isa}")
     if name is not None and not conversation.format.has_roles:
         out.note("this model has no chat template: it goes on with what you write")
     out.note("/help shows the commands, Ctrl-C stops an answer, Ctrl-D leaves")

@@ -21,6 +21,7 @@ from bitnet_cli.cli.options import (
     YesOpt,
 )
 from bitnet_cli.cli.output import out
+from bitnet_cli.cli.sizes import threads_text
 from bitnet_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def _report(
     for row in rows:
         out.data(" ".join(map(repr, row)))
     out.note(
-        f"{len(rows)} texts, {bitnet.config.dim} numbers each, in {seconds:.2f} s; load {bitnet.load_s:.2f} s; "
-        f"{bitnet.isa}, {bitnet.kernel}, {bitnet.n_threads} threads"
+        f"{len(rows)} text{'s' if len(rows) != 1 else ''}, {bitnet.config.dim} numbers each, in {seconds:.2f} s; "
+        f"load {bitnet.load_s:.2f} s; "
+        f"{bitnet.isa}, {bitnet.kernel}, {threads_text(bitnet.n_threads)}"
     )

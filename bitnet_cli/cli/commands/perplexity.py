@@ -25,6 +25,7 @@ from bitnet_cli.cli.options import (
     YesOpt,
 )
 from bitnet_cli.cli.output import Progress, out
+from bitnet_cli.cli.sizes import threads_text
 
 if TYPE_CHECKING:
     from bitnet_cli.library import BitNetModel
@@ -81,7 +82,7 @@ def perplexity(
         out.note(f"note: {note}")
     pieces = chunks_of(bitnet, text, ctx_size)[:chunks]
     out.note(
-        f"{len(pieces)} chunks of {ctx_size} tokens; {bitnet.isa}, {bitnet.n_threads} threads, cache {bitnet.kv_type}"
+        f"{len(pieces)} chunks of {ctx_size} tokens; {bitnet.isa}, {threads_text(bitnet.n_threads)}, cache {bitnet.kv_type}"
     )
     started = time.perf_counter()
     so_far: list[Estimate] = []

@@ -33,6 +33,7 @@ from bitnet_cli.cli.sampling_options import (
     TopPOpt,
     seed_or_new,
 )
+from bitnet_cli.cli.sizes import threads_text
 from bitnet_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -207,6 +208,6 @@ def _report(bitnet: BitNetModel, result: Result, seed: int, name: str, as_json: 
     if t.drafted_tokens:
         out.note(f"guessed {t.drafted_tokens} tokens ahead, {t.accepted_tokens} of them right")
     out.note(
-        f"stopped because {STOPPED[result.finish_reason]}; {bitnet.isa}, {bitnet.kernel}, {bitnet.n_threads} threads, "
+        f"stopped because {STOPPED[result.finish_reason]}; {bitnet.isa}, {bitnet.kernel}, {threads_text(bitnet.n_threads)}, "
         f"seed {seed}"
     )

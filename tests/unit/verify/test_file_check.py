@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 from ternary_models import ternary_model
 from tiny_checkpoints import write_checkpoint
-from tiny_gguf import ARRAY, F32, I32, STRING, TYPE_F16, TYPE_F32, U32, TinyGGUF
+from tiny_gguf import ARRAY, F32, I32, STRING, TYPE_F16, TYPE_F32, U32, TinyGGUF, tiny_model
 
 from bitnet_cli.convert.gguf_source import GGUFSource
 from bitnet_cli.convert.pipeline import convert, open_source
 from bitnet_cli.convert.target import OUTTYPES
+from bitnet_cli.engine.model import Model
 from bitnet_cli.errors import BitnetError
+from bitnet_cli.formats.gguf_reader import GGUFReader
 from bitnet_cli.library import BUILTIN_MODEL
+from bitnet_cli.native import Context
 from bitnet_cli.verify.file_check import check_file, total_bytes
 from bitnet_cli.verify.report import VerifyReport
 
@@ -152,6 +155,40 @@ def test_remarks(tmp_path: Path, case: str) -> None:
     report = checked(model.write(tmp_path / "x.gguf"))
     assert any(str(remark).startswith(expected) for remark in report.remarks), report.remarks
     assert report.ok
+
+
+LOADING = {
+    "a norm of heads gone": ("qwen3", drop("blk.0.attn_q_norm.weight"), "`blk.0.attn_q_norm.weight`: "),
+    "a norm behind of another size": (
+        "gemma3",
+        tensor("blk.0.post_ffw_norm.weight", (64,), TYPE_F32, bytes(256)),
+        "`blk.0.post_ffw_norm.weight`: expected the shape",
+    ),
+    "a bias": (
+        "llama",
+        tensor("blk.0.attn_q.bias", (128,), TYPE_F32, bytes(512)),
+        "1 tensors are not part of",
+    ),
+    "a norm of 8 bits": (
+        "llama",
+        tensor(NORM, (128,), 8, bytes(136)),
+        f"`{NORM}` of type Q8_0",
+    ),
+    "sliding windows": ("llama", key("llama.attention.sliding_window", U32, 8), "a window in `llama` models"),
+}
+
+
+@pytest.mark.parametrize("case", LOADING)
+def test_what_the_engine_refuses_is_a_problem(tmp_path: Path, case: str) -> None:
+    arch, change, expected = LOADING[case]
+    model = tiny_model(arch, n_layers=1)
+    assert checked(model.write(tmp_path / "sound.gguf")).ok
+    change(model)
+    path = model.write(tmp_path / "x.gguf")
+    problems = [str(problem) for problem in checked(path).problems]
+    assert any(problem.startswith(expected) for problem in problems), problems
+    with GGUFReader(path) as reader, pytest.raises(BitnetError):
+        Model.load(reader, reader.metadata, Context("scalar", 1))
 
 
 def test_padding(tmp_path: Path) -> None:
