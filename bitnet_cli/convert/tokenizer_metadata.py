@@ -50,7 +50,7 @@ def read_tokenizer(checkpoint: Checkpoint, vocab_size: int) -> TokenizerMetadata
     if vocabulary.left_out:
         names = ", ".join(f"`{printable(text, 40)}`" for text in vocabulary.left_out[:3])
         notes.append(
-            f"the model has no row for {len(vocabulary.left_out)} tokens of its tokenizer, which are left out: {names}"
+            f"tokens that the model has no row for are left out ({len(vocabulary.left_out)}): {names}"
         )
     if len(ends) > len(_END_KEYS):
         names = ", ".join(f"`{printable(vocabulary.tokens[i], 40)}`" for i in ends[len(_END_KEYS) :])
