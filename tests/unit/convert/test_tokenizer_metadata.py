@@ -233,9 +233,7 @@ def test_a_token_that_the_model_has_no_row_for_is_left_out(tmp_path: Path) -> No
     image = {"id": 320, "content": "<image>", "special": True}
     metadata = read(tmp_path, tokenizer__json=lambda c: c["added_tokens"].append(image))
     assert "<image>" not in keys(metadata)["tokens"] and len(keys(metadata)["tokens"]) == 320
-    assert metadata.notes == [
-        "the model has no row for 1 tokens of its tokenizer, which are left out: `<image>`"
-    ]
+    assert metadata.notes == ["tokens that the model has no row for are left out (1): `<image>`"]
 
 
 @pytest.mark.parametrize(
