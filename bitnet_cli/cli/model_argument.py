@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 ASK_BYTES = 50_000_000
 """Downloads from this size on are asked about."""
-CONVERTED_TYPES = ("i2_s", "iq2_bn", "q2_0")
-"""A scale for each matrix, for each row, for each 64 columns."""
+CONVERTED_TYPES = (("i2_s", "f16"), ("iq2_bn", "f16"), ("q2_0", "q2_0"), ("q2_0", "f16"))
+"""For weights and for the embedding: a scale for each matrix, for each row, for each 64 columns."""
 
 
 def model_file(name: str | None, *, yes: bool = False) -> Path | None:
@@ -133,15 +133,16 @@ def _converted(local: Local) -> Path:
 
 
 def _convert(checkpoint: Path, path: Path, show: Callable[[pipeline.Progress], None]) -> None:
-    """Writes the file in the first type that can hold the checkpoint, and says if scales were rounded for it."""
+    """Writes the file in the first types that can hold the checkpoint, and says if scales were rounded for it."""
     from bitnet_cli.convert import pipeline
     from bitnet_cli.errors import RepresentationError
 
-    for outtype in CONVERTED_TYPES:
+    for types in CONVERTED_TYPES:
+        outtype, embed_type = types
         try:
-            report = pipeline.convert(checkpoint, path, outtype=outtype, embed_type="f16", progress=show)
+            report = pipeline.convert(checkpoint, path, outtype=outtype, embed_type=embed_type, progress=show)
         except RepresentationError:
-            if outtype == CONVERTED_TYPES[-1]:
+            if types == CONVERTED_TYPES[-1]:
                 raise
             continue
         for note in report.notes:

@@ -147,8 +147,7 @@ def speed() -> Iterator[Finding]:
     yield Finding("speed", "bandwidth", f"{found.bandwidth_gbps:.1f} GB/s read by {ctx.n_threads} threads")
     yield Finding("speed", "int8", f"{found.int8_gmacs:.0f} GMAC/s")
     assert _2B.sizes is not None
-    weights = _2B.sizes.ternary_weights // 4 + _2B.sizes.embedding_weights * 2
-    rate = Estimate(weights, 0).tokens_per_s(found.bandwidth_gbps)
+    rate = Estimate(_2B.sizes.read_bytes, 0).tokens_per_s(found.bandwidth_gbps)
     yield Finding("speed", "2b", f"about {rate:.0f} tokens a second; `bitnet bench -m 2b` measures it")
 
 

@@ -1,8 +1,8 @@
 """Ternary models that people have, as data: short names, repositories, licences and sizes.
 
 Sizes are worked out from the shape of a model, never copied from anywhere: where the shape is not known for sure, the
-size stays unknown until the hub is asked. `tested` says what was tried: the project's tests run tiny random models of
-each format; none of the published weights were run by them.
+size stays unknown until the hub is asked. `tested` says what was tried: random models of each
+format; none of the published weights were run.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Encoding = Literal["packed", "f16", "f32"]
-_PACKED_PER_BYTE = 4
-_ENCODED_BYTES = {"packed": 1 / _PACKED_PER_BYTE, "f16": 2.0, "f32": 4.0}
-"""Bytes of a ternary weight in a checkpoint; bf16 is as long as f16."""
+Encoding = Literal["packed", "blocks", "f16", "f32"]
+_ENCODED_BITS = {"packed": 2.0, "blocks": 2.125, "f16": 16.0, "f32": 32.0}
+"""Bits of a ternary weight in a file: four to a byte, blocks of 128 with a scale, floats (bf16 is as long as f16)."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ class Sizes:
     vocab_size: int
     tied: bool
     """The embedding serves as the head too."""
+    ternary_embedding: bool = False
+    """Embedding and head are ternary, too."""
 
     @property
     def ternary_weights(self) -> int:
@@ -46,14 +47,16 @@ class Sizes:
         return 4 * self.n_layers * self.n_kv_heads * self.head_dim * n_positions
 
     def checkpoint_bytes(self, encoding: Encoding) -> int:
-        """About the size of a checkpoint on disk; embeddings are f32 where all is, else two bytes a weight."""
-        dense = self.embedding_weights * (1 if self.tied else 2) * (4 if encoding == "f32" else 2)
-        return int(self.ternary_weights * _ENCODED_BYTES[encoding]) + dense
+        """About the size of a model on disk; embeddings that are not ternary are f32 where all is, else f16."""
+        bits = _ENCODED_BITS[encoding]
+        embedding_bits = bits if self.ternary_embedding else max(16.0, bits)
+        n_embeddings = self.embedding_weights * (1 if self.tied else 2)
+        return int(self.ternary_weights * bits + n_embeddings * embedding_bits) // 8
 
     @property
-    def gguf_bytes(self) -> int:
-        """About the size of a GGUF file with two bits a weight and f16 embeddings."""
-        return self.checkpoint_bytes("packed")
+    def read_bytes(self) -> int:
+        """About what each token reads: the layers at two bits a weight, the head in f16, a ternary one in q4_0."""
+        return self.ternary_weights // 4 + int(self.embedding_weights * (4.5 if self.ternary_embedding else 16.0)) // 8
 
 
 @dataclass(frozen=True)
@@ -72,15 +75,17 @@ class Entry:
     """A repository with a GGUF file that needs no conversion, if there is one."""
     gguf_file: str | None = None
     """The recommended file in it."""
-    tested: Literal["format", "no"] = "format"
-    """`format`: tiny models of this format are tested; `no`: not even that."""
+    gguf_encoding: Encoding = "packed"
+    """How that file holds its ternary weights."""
+    tested: Literal["shape", "format"] = "format"
+    """`format`: tiny random models of this format are tested; `shape`: one of the real shape, with the real tokenizer."""
 
     @property
     def download_bytes(self) -> int | None:
         """About how much `bitnet download` fetches; None if unknown."""
         if self.sizes is None:
             return None
-        return self.sizes.gguf_bytes if self.gguf_repo else self.sizes.checkpoint_bytes(self.encoding)
+        return self.sizes.checkpoint_bytes(self.gguf_encoding if self.gguf_repo else self.encoding)
 
 
 _FALCON = "Falcon LLM"
@@ -92,6 +97,12 @@ _FALCON3 = {
     "7b": Sizes(3072, 23040, 28, 12, 4, 256, 131072, False),
     "10b": Sizes(3072, 23040, 40, 12, 4, 256, 131072, False),
 }
+_BONSAI = {
+    "1.7B": Sizes(2048, 6144, 28, 16, 8, 128, 151936, True, True),
+    "4B": Sizes(2560, 9728, 36, 32, 8, 128, 151936, True, True),
+    "8B": Sizes(4096, 12288, 36, 32, 8, 128, 151936, False, True),
+}
+"""Those of Qwen3; the files of group-128 blocks, which the older repositories call Q2_0, then have the published sizes."""
 
 
 def _falcon3() -> list[Entry]:
@@ -147,9 +158,10 @@ def _bonsai() -> list[Entry]:
             "f16",
             gguf_repo=f"prism-ml/Ternary-Bonsai-{size}-gguf",
             gguf_file=f"Ternary-Bonsai-{size}-Q2_0.gguf",
-            tested="no",
+            gguf_encoding="blocks",
+            sizes=sizes,
         )
-        for size in ("1.7B", "4B", "8B")
+        for size, sizes in _BONSAI.items()
     ]
 
 
@@ -162,6 +174,7 @@ _ENTRIES = [
         sizes=_2B,
         gguf_repo="microsoft/bitnet-b1.58-2B-4T-gguf",
         gguf_file="ggml-model-i2_s.gguf",
+        tested="shape",
     ),
     Entry("2b-bf16", "microsoft/bitnet-b1.58-2B-4T-bf16", "master weights of 2b", "MIT", "f16", _2B),
     Entry(
@@ -198,7 +211,6 @@ _ENTRIES = [
         _SEE,
         "f16",
         Sizes(1024, 3072, 28, 16, 8, 128, 151936, True),
-        tested="no",
     ),
     Entry(
         "embedding-270m",
@@ -207,7 +219,6 @@ _ENTRIES = [
         _SEE,
         "f16",
         Sizes(640, 2048, 18, 4, 1, 256, 262144, True),
-        tested="no",
     ),
 ]
 CATALOGUE = {entry.name: entry for entry in _ENTRIES}

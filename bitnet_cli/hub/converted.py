@@ -28,7 +28,7 @@ def converted_path(repo: str, commit: str, kind: str) -> Path:
     """Where the GGUF file made from a commit belongs.
 
     Args:
-        kind: how it was made, such as `ternary-f16`.
+        kind: how it was made, such as `exact`.
     """
     return converted_folder(repo) / f"{commit}-{kind}.gguf"
 

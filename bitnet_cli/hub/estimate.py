@@ -38,13 +38,8 @@ class Estimate:
 
 
 def memory_bytes(sizes: Sizes) -> int:
-    """What a model takes with a context of CONTEXT positions, head in f16."""
-    return _weight_bytes(sizes) + sizes.kv_bytes(CONTEXT) + FIXED_BYTES
-
-
-def _weight_bytes(sizes: Sizes) -> int:
-    """What each token reads: ternary weights at two bits, the head in f16."""
-    return sizes.ternary_weights // 4 + sizes.embedding_weights * 2
+    """What a model takes with a context of CONTEXT positions."""
+    return sizes.read_bytes + sizes.kv_bytes(CONTEXT) + FIXED_BYTES
 
 
 def estimate(wanted: Wanted, sizes: Sizes | None) -> Estimate | None:
@@ -55,7 +50,7 @@ def estimate(wanted: Wanted, sizes: Sizes | None) -> Estimate | None:
         sizes: of the model, from the catalogue or its config.json; None if unknown.
     """
     if sizes is not None:
-        return Estimate(_weight_bytes(sizes), memory_bytes(sizes))
+        return Estimate(sizes.read_bytes, memory_bytes(sizes))
     if wanted.kind == "gguf":  # Nearly all of the file is weights, and each is read once.
         size = sum(file.size for file in wanted.files)
         return Estimate(size, size + FIXED_BYTES) if size else None

@@ -17,8 +17,8 @@ from bitnet_cli.hub.selection import RemoteFile, best_gguf, checkpoint_files, se
 Need = Literal["gguf", "checkpoint"]
 """What a command reads first: a GGUF file to run, or a checkpoint to convert."""
 
-CONVERTED_KIND = "ternary-f16"
-"""How checkpoints are converted when a GGUF file is wanted: exactly, with embeddings in f16."""
+CONVERTED_KIND = "exact"
+"""How checkpoints are converted when a GGUF file is wanted: without loss of a weight; embeddings in f16, or ternary as they are."""
 _INDEX = "model.safetensors.index.json"
 
 

@@ -199,13 +199,41 @@ def test_a_checkpoint_is_converted_once(hub: FakeHub, bitnet: Bitnet, tmp_path: 
     assert bitnet("rm", REPO, "--yes").code == 0 and json.loads(bitnet("list", "--json").out) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "types"),
+    [
+        ("one scale", {"i2_s", "f16"}),
+        ("TriLM", {"iq2_bn", "f16"}),
+        ("Bonsai", {"q2_0"}),
+        ("Qwen3, groups of 256", {"q2_0", "f16"}),
+    ],
+)
+def test_a_checkpoint_is_converted_to_types_that_hold_it(
+    hub: FakeHub, bitnet: Bitnet, tmp_path: Path, name: str, types: set[str]
+) -> None:
+    from tiny_families import FAMILIES, write
+
+    from bitnet_cli.formats.gguf_reader import GGUFReader
+    from bitnet_cli.formats.gguf_types import type_name
+    from bitnet_cli.hub.converted import converted_models
+
+    source = write(tmp_path / "source", next(family for family in FAMILIES if family.name == name))
+    hub.add(REPO).files = {path.name: path.read_bytes() for path in source.iterdir()}
+    assert bitnet("run", "-m", REPO, "a", "-n", "2", "--raw").code == 0
+    (made,) = converted_models(REPO)
+    with GGUFReader(made.path) as reader:
+        assert {type_name(tensor.type).lower() for tensor in reader.tensors.values()} == types | {"f32"}
+    ran = bitnet("verify", str(made.path), "--against", str(source), "--json")
+    assert ran.code == 0, ran.err
+
+
 def test_the_catalogue(bitnet: Bitnet) -> None:
     ran = bitnet("list", "--remote")
     lines = ran.out.splitlines()
     assert max(len(line) for line in lines) <= 80
     assert any(line.split()[:3] == ["2b", "1.18", "GB"] for line in lines)
     rows = json.loads(bitnet("list", "--remote", "--json").out)
-    assert {row["tested"] for row in rows} <= {"format", "no"}
+    assert {row["tested"] for row in rows} == {"format", "shape"}
 
 
 def test_nothing_arrives(hub: FakeHub, bitnet: Bitnet) -> None:

@@ -156,5 +156,5 @@ def _show_catalogue(rows: list[dict[str, Any]]) -> None:
     )
     out.note(
         "sizes are about right and follow from the models' shapes; ? is known once the hub is asked (`--dry-run`). "
-        "tested: `format` means that small random models of this format are tested, not these weights"
+        "tested: `format` by small random models, `shape` by random weights of the real shape; none with these weights"
     )

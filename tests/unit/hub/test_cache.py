@@ -150,7 +150,7 @@ def test_removal_takes_parts_and_converted_files_along(hub: FakeHub) -> None:
     hub.add(REPO, model__safetensors=noise(50_000))
     commit = get().name
     (RepoCache(REPO).blobs / f"{'a' * 64}.part").write_bytes(b"x" * 100)
-    made = converted.converted_path(REPO, commit, "ternary-f16")
+    made = converted.converted_path(REPO, commit, resolve.CONVERTED_KIND)
     made.parent.mkdir(parents=True)
     made.write_bytes(b"GGUF")
     converted.record(made)
@@ -188,7 +188,7 @@ def test_what_is_being_downloaded_is_not_removed(hub: FakeHub) -> None:
 def test_damage_is_found_and_named(hub: FakeHub) -> None:
     hub.add(REPO, model__safetensors=noise(50_000), config__json=b"{}")
     folder = get()
-    made = converted.converted_path(REPO, folder.name, "ternary-f16")
+    made = converted.converted_path(REPO, folder.name, resolve.CONVERTED_KIND)
     made.parent.mkdir(parents=True)
     made.write_bytes(b"GGUF")
     converted.record(made)
