@@ -24,8 +24,9 @@ import numpy as np
 from bitnet_cli.arch import arch_for
 from bitnet_cli.bench.shapes import Shape
 from bitnet_cli.engine.calibration import kernel_for
-from bitnet_cli.engine.model import Dense, Layer, Model
+from bitnet_cli.engine.model import Layer, Model
 from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
+from bitnet_cli.engine.tensors import Dense
 from bitnet_cli.errors import UsageError
 from bitnet_cli.formats.codecs import codec_named, dense_codec
 from bitnet_cli.formats.codecs.i2_s import I2S

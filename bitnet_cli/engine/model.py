@@ -9,37 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from bitnet_cli.engine.calibration import kernel_for
 from bitnet_cli.engine.config import ModelConfig
 from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
-from bitnet_cli.errors import FormatError, UnsupportedError, UsageError, printable
-from bitnet_cli.formats.codecs import TERNARY_TYPES, CodecFor, codec, is_bare, ternary_codec_for
-from bitnet_cli.formats.codecs.q2_0 import Q2_0
-from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec, refuse_infinite
-from bitnet_cli.formats.codecs.ternary_floats import TernaryFloats
-from bitnet_cli.formats.codecs.tiled_codec import TiledCodec
-from bitnet_cli.formats.file_mapping import located
-from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
-from bitnet_cli.formats.gguf_types import GGMLType, type_name
-from bitnet_cli.formats.scales import simplest
-from bitnet_cli.native import Context, DenseMatrix, Layout, NotTernaryError, TernaryMatrix, lib
-
-DENSE_TYPES = (GGMLType.F32, GGMLType.F16, GGMLType.BF16, GGMLType.Q8_0, GGMLType.Q6_K, GGMLType.Q4_0)
-
-
-@dataclass(frozen=True)
-class Dense:
-    """A dense matrix as it lies in the file: the embedding."""
-
-    type: int
-    data: np.ndarray
-    """uint8, a view of the mapped file."""
-    rows: int
-    cols: int
+from bitnet_cli.engine.tensors import CheckedTensors, Dense, Tensors
+from bitnet_cli.errors import UsageError
+from bitnet_cli.formats.codecs import CodecFor, ternary_codec_for
+from bitnet_cli.formats.gguf_reader import GGUFReader
+from bitnet_cli.native import Context, DenseMatrix, TernaryMatrix
 
 
 @dataclass(frozen=True)
@@ -149,7 +129,7 @@ class Model:
             FormatError: a tensor is missing, has the wrong shape, or holds what it must not.
             UnsupportedError: an architecture, feature or tensor type this version cannot run.
         """
-        tensors = _Tensors(reader, ctx, codec_for)
+        tensors = Tensors(reader, ctx, codec_for)
         config = _config_of(tensors, meta)
         vocab_size = config.vocab_size
         embedding = tensors.embedding("token_embd.weight", vocab_size, config.dim)
@@ -176,7 +156,7 @@ def check_structure(
     reader: GGUFReader, meta: Mapping[str, object], codec_for: CodecFor = ternary_codec_for
 ) -> None:
     """Raises what `Model.load` would of metadata, names, shapes, types, scales and norms; packs nothing."""
-    tensors = _Structure(reader, codec_for)
+    tensors = CheckedTensors(reader, codec_for)
     config = _config_of(tensors, meta)
     table = (config.vocab_size, config.dim)
     tensors.embedding("token_embd.weight", *table)
@@ -191,7 +171,7 @@ def check_structure(
     tensors.refuse_leftovers()
 
 
-def _config_of(tensors: _Tensors, meta: Mapping[str, object]) -> ModelConfig:
+def _config_of(tensors: Tensors, meta: Mapping[str, object]) -> ModelConfig:
     vocab_size = tensors.info("token_embd.weight").shape[0]
     return ModelConfig.from_metadata(meta, tensors.reader.path, vocab_size)
 
@@ -202,7 +182,7 @@ def _ternary_weights(c: ModelConfig) -> int:
     return c.n_layers * c.dim * (2 * q_dim + 2 * kv_dim + 3 * c.ffn_dim)
 
 
-def _load_layer(tensors: _Tensors, config: ModelConfig, i: int, layouts: Layouts) -> Layer:
+def _load_layer(tensors: Tensors, config: ModelConfig, i: int, layouts: Layouts) -> Layer:
     c, block, whole = config, f"blk.{i}.", layouts.whole
     q_dim, kv_dim = c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim
     input_norms = c.arch.input_norms and tensors.has_input_norms
@@ -237,158 +217,3 @@ def _load_layer(tensors: _Tensors, config: ModelConfig, i: int, layouts: Layouts
         ffn_post_norm=norm("post_ffw_norm", c.dim, c.arch.post_norms),
         norm_in=InputNorms(*vectors) if input_norms else None,
     )
-
-
-class _Tensors:
-    """Takes tensors out of a file by name, checks them, and remembers which were taken."""
-
-    def __init__(self, reader: GGUFReader, ctx: Context | None, codec_for: CodecFor) -> None:
-        self.reader, self.ctx, self.codec_for = reader, ctx, codec_for
-        self.left = set(reader.tensors)
-        self.has_input_norms = any(name.endswith("_norm_in.weight") for name in reader.tensors)
-        """One is enough: a file that has not all of them is damaged, and says so at the first that is missing."""
-
-    def info(self, name: str, *shape: int) -> TensorInfo:
-        info = self.reader.tensors.get(name)
-        if info is None:
-            raise FormatError(
-                "the file has no such tensor",
-                path=self.reader.path,
-                tensor=name,
-                hint="`bitnet inspect` lists what it has",
-            )
-        if shape and info.shape != shape:
-            raise FormatError(
-                f"expected the shape {shape}, found {info.shape}", path=self.reader.path, tensor=name
-            )
-        if not shape and len(info.shape) != 2:
-            raise FormatError(
-                f"expected a matrix, found the shape {info.shape}", path=self.reader.path, tensor=name
-            )
-        self.left.discard(name)
-        return info
-
-    def vector(self, name: str, n: int) -> np.ndarray:
-        """A norm's weights, float32 [n]."""
-        info = self.info(name, n)
-        if info.type not in (GGMLType.F32, GGMLType.F16, GGMLType.BF16):
-            raise UnsupportedError(
-                f"{self.reader.path}: `{name}` of type {type_name(info.type)} is not supported for a norm"
-            )
-        values = np.array(codec(info.type).decode(self.reader.data(name), info.shape), np.float32)
-        if not np.isfinite(values).all():
-            raise FormatError("a norm has weights that are not finite", path=self.reader.path, tensor=name)
-        return values
-
-    def embedding(self, name: str, rows: int, cols: int) -> Dense | DenseMatrix:
-        if self.info(name, rows, cols).type in TERNARY_TYPES:
-            return self.head(name, rows, cols)
-        return self.dense(name, rows, cols)
-
-    def dense(self, name: str, rows: int, cols: int) -> Dense:
-        info = self.info(name, rows, cols)
-        if info.type not in DENSE_TYPES:
-            known = ", ".join([*(type_name(t) for t in DENSE_TYPES), "ternary"])
-            raise UnsupportedError(
-                f"{self.reader.path}: `{name}` of type {type_name(info.type)} is not supported",
-                hint=f"embeddings and heads can be {known}",
-            )
-        return Dense(int(info.type), self.reader.data(name), rows, cols)
-
-    def head(self, name: str, rows: int, cols: int) -> DenseMatrix:
-        """The head; rows that serve as embedding too come back from the file as they are read.
-
-        A ternary one becomes the smallest dense type that holds its weights exactly: Q4_0 if its scales are those of f16,
-        in which the kernels meet it with hidden states of 16 bits.
-        """
-        assert self.ctx is not None
-        if self.info(name, rows, cols).type in TERNARY_TYPES:
-            return DenseMatrix.from_ternary(self.ctx, self.ternary(name, rows, cols, Layout.T2))
-        dense = self.dense(name, rows, cols)
-        mat = DenseMatrix(self.ctx, dense.type, dense.data, rows, cols)
-        self.reader.advise_done(name)
-        return mat
-
-    def ternary(self, name: str, rows: int, cols: int, layout: Layout) -> TernaryMatrix:
-        assert self.ctx is not None
-        info = self.info(name, rows, cols)
-        ternary = self.codec_for(self.reader, info)
-        data = self.reader.data(name)
-        with located(self.reader.path, name):
-            codes = ternary.codes(data, info.shape)
-        scales = self.scales(name, info, ternary)
-        floats = isinstance(ternary, TernaryFloats)
-        # PQ2_0 gives its codes as Q2_0 has them.
-        like = Q2_0.name if isinstance(ternary, Q2_0) else ternary.name
-        pack_format = lib.BN_PACK_TRITS if floats else getattr(lib, f"BN_PACK_{like.upper()}")
-        tiling = ternary.tiling_for(info.shape) if isinstance(ternary, TiledCodec) else None
-        try:
-            mat = TernaryMatrix.pack(self.ctx, pack_format, codes, rows, cols, scales, layout, tiling)
-        except NotTernaryError:
-            with located(self.reader.path, name):
-                ternary.decode(data, info.shape)  # Knows the place.
-            raise
-        self.reader.advise_done(name)
-        return mat
-
-    def scales(self, name: str, info: TensorInfo, ternary: TernaryCodec) -> np.ndarray:
-        """As few as possible, with what stands in a tensor of its own."""
-        with located(self.reader.path, name):
-            scales = simplest(ternary.scales(self.reader.data(name), info.shape), info.shape[-1])
-            with np.errstate(over="ignore"):
-                scales = scales * self._factor(name, info)
-            refuse_infinite(scales)
-        return scales
-
-    def _factor(self, name: str, info: TensorInfo) -> np.float32:
-        """What a matrix is multiplied by beside its own scales: the tensor `blk.N.x.scale` if there is one, else 1."""
-        scale_name = name.removesuffix("weight") + "scale"
-        if scale_name not in self.reader.tensors:
-            if is_bare(info):
-                raise FormatError(
-                    f"the tensor has no scales, and there is no `{printable(scale_name)}` beside it",
-                    path=self.reader.path,
-                    tensor=name,
-                    hint="convert the original checkpoint with `bitnet convert`",
-                )
-            return np.float32(1)
-        scale = self.info(scale_name, 1)
-        if scale.type != GGMLType.F32:
-            raise UnsupportedError(
-                f"{self.reader.path}: `{printable(scale_name)}` of type {type_name(scale.type)} is no F32 scale"
-            )
-        value = np.float32(self.reader.data(scale_name).view("<f4")[0])
-        if not np.isfinite(value):
-            raise FormatError(
-                f"the scale must be a finite number, found {value}", path=self.reader.path, tensor=scale_name
-            )
-        return value
-
-    def refuse_leftovers(self) -> None:
-        if self.left:
-            some = ", ".join(f"`{printable(name)}`" for name in sorted(self.left)[:3])
-            raise UnsupportedError(
-                f"{self.reader.path}: {len(self.left)} tensors are not part of this architecture as this version knows "
-                f"it: {some}",
-                hint="`bitnet inspect FILE --tensors` lists them",
-            )
-
-
-class _Structure(_Tensors):
-    """Checks what would be packed and packs nothing."""
-
-    def __init__(self, reader: GGUFReader, codec_for: CodecFor) -> None:
-        super().__init__(reader, None, codec_for)
-
-    def head(self, name: str, rows: int, cols: int) -> DenseMatrix:
-        if self.info(name, rows, cols).type in TERNARY_TYPES:
-            self.ternary(name, rows, cols, Layout.T2)
-        else:
-            self.dense(name, rows, cols)
-        return cast(DenseMatrix, None)
-
-    def ternary(self, name: str, rows: int, cols: int, layout: Layout) -> TernaryMatrix:
-        info = self.info(name, rows, cols)
-        self.scales(name, info, self.codec_for(self.reader, info))
-        self.reader.advise_done(name)
-        return cast(TernaryMatrix, None)

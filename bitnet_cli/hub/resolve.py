@@ -18,7 +18,7 @@ Need = Literal["gguf", "checkpoint"]
 """What a command reads first: a GGUF file to run, or a checkpoint to convert."""
 
 CONVERTED_KIND = "exact"
-"""How checkpoints are converted when a GGUF file is wanted: without loss of a weight; embeddings in f16, or ternary as they are."""
+"""How checkpoints are converted when a GGUF file is wanted: nothing ternary is lost, float embeddings are in f16."""
 _INDEX = "model.safetensors.index.json"
 
 
