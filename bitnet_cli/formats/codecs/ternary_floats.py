@@ -29,6 +29,9 @@ class TernaryFloats:
     type_id: ClassVar[GGMLType]
     ternary: ClassVar[Literal[True]] = True
     _floats: ClassVar[BlockCodec]
+    _bits: ClassVar[np.dtype]
+    _infinity: ClassVar[int]
+    """The bits of infinity; those of no number are larger."""
 
     def n_bytes(self, shape: Sequence[int]) -> int:
         """Bytes of a tensor; RepresentationError unless it is a matrix."""
@@ -68,14 +71,48 @@ class TernaryFloats:
         check_length(self.name, data, self.n_bytes(shape))
         rows, cols = int(shape[0]), int(shape[1])
         group = GROUP_COLS[0] if cols % GROUP_COLS[0] == 0 else cols
+        bits = data.view(self._bits).reshape(rows, cols)
         trits = np.empty((rows, cols), np.int8)
-        scales = np.empty((rows, cols // group), np.float32)
-        row_bytes = data.nbytes // rows
+        high = np.empty((rows, cols // group), self._bits)
         for start, stop in _row_chunks(rows, cols):
-            values = self._floats.decode(data[start * row_bytes : stop * row_bytes], (stop - start, cols))
-            np.subtract(values > 0, values < 0, out=trits[start:stop], dtype=np.int8)
-            scales[start:stop] = _magnitudes(values.reshape(stop - start, -1, group), start)
+            high[start:stop] = self._take_apart(bits[start:stop], trits[start:stop], group, start)
+        scales = self._floats.decode(high.view(np.uint8).reshape(-1), high.shape)
         return trits, simplest(scales, cols, lambda: trits)
+
+    def _take_apart(self, bits: np.ndarray, trits: np.ndarray, group: int, first_row: int) -> np.ndarray:
+        """Writes the signs of rows of floats, given as their bits, and returns the one magnitude beside 0 of each group.
+
+        Bits without the sign are ordered as magnitudes are, and integers compare several times as fast as floats.
+
+        Args:
+            bits: unsigned [rows, cols].
+            trits: int8 [rows, cols], written.
+            group: columns that share a magnitude.
+            first_row: the number of the first row, for errors.
+
+        Returns:
+            Bits [rows, cols // group], 0 where all are 0.
+        """
+        sign = self._bits.type(1 << (8 * self._bits.itemsize - 1))
+        sizes = bits & ~sign
+        live = sizes != 0
+        np.subtract(live.view(np.int8), ((bits >= sign) & live).view(np.int8) * np.int8(2), out=trits)
+        groups = sizes.reshape(len(bits), -1, group)
+        high: np.ndarray = groups.max(axis=2)
+        if (high >= self._infinity).any():
+            row = first_row + int(np.argwhere(high >= self._infinity)[0, 0])
+            raise FormatError(f"row {row} holds a value that is not a finite number", hint=DAMAGED)
+        other = (groups != high[:, :, None]) & live.reshape(groups.shape)
+        if other.any():
+            row, at, col = np.argwhere(other)[0]
+            found = np.array([groups[row, at, col], high[row, at]])
+            low, most = self._floats.decode(found.view(np.uint8), (2,))
+            raise UnsupportedError(
+                f"the weights are ordinary floats, not ternary: row {first_row + row} holds both "
+                f"{low:.6g} and {most:.6g}",
+                hint="`bitnet convert DIRECTORY` makes ternary weights from the original checkpoint",
+            )
+        return high
 
     def scales(self, data: np.ndarray, shape: Sequence[int]) -> np.ndarray:
         """The scales that `decode` gives; there is no way to them but through all weights."""
@@ -108,6 +145,8 @@ class TernaryF32(TernaryFloats):
     name = F32.name
     type_id = F32.type_id
     _floats = F32()
+    _bits = np.dtype("<u4")
+    _infinity = 0x7F800000
 
 
 class TernaryF16(TernaryFloats):
@@ -116,6 +155,8 @@ class TernaryF16(TernaryFloats):
     name = F16.name
     type_id = F16.type_id
     _floats = F16()
+    _bits = np.dtype("<u2")
+    _infinity = 0x7C00
 
 
 class TernaryBF16(TernaryFloats):
@@ -124,24 +165,8 @@ class TernaryBF16(TernaryFloats):
     name = BF16.name
     type_id = BF16.type_id
     _floats = BF16()
-
-
-def _magnitudes(groups: np.ndarray, first_row: int) -> np.ndarray:
-    """The one magnitude beside 0 of each group of float32 [rows, n, group]: float32 [rows, n], 0 where all are 0."""
-    sizes = np.abs(groups)
-    high: np.ndarray = sizes.max(axis=2)
-    if not np.isfinite(high).all():
-        row = first_row + int(np.argwhere(~np.isfinite(high))[0, 0])
-        raise FormatError(f"row {row} holds a value that is not a finite number", hint=DAMAGED)
-    low = sizes.min(axis=2, initial=np.inf, where=sizes != 0)
-    if (low < high).any():
-        row, group = np.argwhere(low < high)[0]
-        raise UnsupportedError(
-            f"the weights are ordinary floats, not ternary: row {first_row + row} holds both "
-            f"{low[row, group]:.6g} and {high[row, group]:.6g}",
-            hint="`bitnet convert DIRECTORY` makes ternary weights from the original checkpoint",
-        )
-    return high
+    _bits = np.dtype("<u2")
+    _infinity = 0x7F80
 
 
 def _row_chunks(rows: int, cols: int) -> Iterator[tuple[int, int]]:
