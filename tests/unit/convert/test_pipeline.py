@@ -154,6 +154,23 @@ def test_report_of_masters(tmp_path: Path) -> None:
     assert json.loads(json.dumps(report.to_dict()))["kinds"][0]["kind"] == "token_embd"
 
 
+def test_magnitudes_one_unit_apart_are_told(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "model", "llama", "ternary_floats")
+    path = tmp_path / "model/model.safetensors"
+    stored = read_safetensors(path)
+    dtype, matrix = stored["model.layers.0.mlp.up_proj.weight"]
+    largest = matrix.max()  # As bits, if bf16: the sign is the top one.
+    place = tuple(np.argwhere(matrix == (largest if dtype != "BF16" else largest & 0x7FFF))[0])
+    matrix[place] = (
+        matrix[place] - 1 if dtype == "BF16" else np.nextafter(matrix[place], matrix.dtype.type(0))
+    )
+    write_safetensors(path, stored)
+    report = convert(tmp_path / "model", tmp_path / "out.gguf", verify=True)
+    assert report.unequal == 1 and not report.to_dict()["scales_exact"]
+    assert "1 matrix holds magnitudes that are one unit in the last place apart" in report.notes[-1]
+    assert 0 < report.kinds["ffn_up"].max_error < 0.01 * report.kinds["ffn_up"].scale_max
+
+
 @pytest.mark.parametrize(
     ("config_changes", "head", "with_output"),
     [

@@ -213,6 +213,36 @@ def test_a_file_that_changes_between_runs(hub: FakeHub, monkeypatch: pytest.Monk
     nothing_is_wrong(repo)
 
 
+def test_a_version_that_somebody_is_fetching_is_left_alone(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "CONNECTIONS", 1)
+    repo = hub.add(REPO, model__safetensors=noise(500_000))
+    client, older = planned()
+    reached, go_on = threading.Event(), threading.Event()
+
+    def wait(handler: fake_hub.Handler, content: bytes) -> bool:
+        reached.set()
+        go_on.wait(30)
+        return False
+
+    hub.faults = [normal, normal, wait]
+    paths: list[Path] = []
+    thread = threading.Thread(target=lambda: paths.extend(download(client, older, Told())))
+    thread.start()
+    assert reached.wait(30)
+    before = leftovers()
+    assert any(name.endswith(".part") for name in before)
+    repo.files[FILE] = noise(500_000, seed=1)
+    assert get()[FILE].read_bytes() == noise(500_000, seed=1)
+    assert set(before) <= set(leftovers())
+    go_on.set()
+    thread.join(30)
+    assert paths[0].read_bytes() == noise(500_000)
+    assert leftovers() == []
+    nothing_is_wrong(repo)
+
+
 def test_a_new_commit_shares_what_did_not_change(hub: FakeHub) -> None:
     repo = hub.add(REPO, model__safetensors=noise(500_000), config__json=b"{}")
     get()
