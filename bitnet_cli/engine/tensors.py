@@ -98,7 +98,7 @@ class Tensors:
     def head(self, name: str, rows: int, cols: int) -> DenseMatrix:
         """The head; rows that serve as embedding too come back from the file as they are read.
 
-        A ternary one becomes the smallest dense type that holds its weights exactly: Q4_0 if its scales are those of f16,
+        A ternary one becomes the smallest dense type that holds its weights exactly: Q2_0 if its scales are those of f16,
         in which the kernels meet it with hidden states of 16 bits.
         """
         assert self.ctx is not None

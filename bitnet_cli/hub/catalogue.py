@@ -55,10 +55,10 @@ class Sizes:
 
     @property
     def read_bytes(self) -> int:
-        """About what each token reads: the layers at two bits a weight, the head in f16, a ternary one in q4_0."""
+        """About what each token reads: the layers at two bits a weight, the head in f16, a ternary one in q2_0."""
         return (
             self.ternary_weights // 4
-            + int(self.embedding_weights * (4.5 if self.ternary_embedding else 16.0)) // 8
+            + int(self.embedding_weights * (2.25 if self.ternary_embedding else 16.0)) // 8
         )
 
 

@@ -135,7 +135,7 @@ class DenseMatrix:
 
     Args:
         ctx: threads and kernels; packing uses all of them.
-        type: F32, F16, BF16, Q8_0, Q6_K or Q4_0 of the GGUF tensor types.
+        type: F32, F16, BF16, Q8_0, Q6_K, Q4_0 or Q2_0 of the GGUF tensor types.
         data: uint8, the rows as GGUF stores them; they are copied.
         rows, cols: the shape.
     """
@@ -152,7 +152,7 @@ class DenseMatrix:
     def from_ternary(cls, ctx: Context, mat: TernaryMatrix) -> DenseMatrix:
         """The weights of a ternary matrix, trit * scale, in the smallest type that holds them exactly.
 
-        Q4_0 if all scales are numbers of f16 and rows are whole blocks of 32, F16 if only rows are not, else F32.
+        Q2_0 if all scales are numbers of f16 and rows are whole blocks of 64, F16 if only rows are not, else F32.
         """
         out = ffi.new("bn_dmat **")
         with ctx.lock:

@@ -101,7 +101,8 @@ typedef enum {              /* the numbers of GGUF tensor types */
     BN_TYPE_Q4_0 = 2,
     BN_TYPE_Q8_0 = 8,
     BN_TYPE_Q6_K = 14,
-    BN_TYPE_BF16 = 30
+    BN_TYPE_BF16 = 30,
+    BN_TYPE_Q2_0 = 42       /* blocks of 64; a dense one may hold its fourth value, twice the scale */
 } bn_type;
 
 /* Bytes of one row of `cols` values; 0 if the type is unknown or cols is not a multiple of its block. */
@@ -114,8 +115,8 @@ typedef struct bn_dmat bn_dmat;
  * layout the kernels read. The matrix owns its memory and is immutable. */
 bn_status bn_dmat_pack(bn_ctx *ctx, bn_type type, const void *data, size_t n_bytes, size_t rows, size_t cols,
                        bn_dmat **out);
-/* The same weights, trit * scale, in the smallest type that holds them exactly: BN_TYPE_Q4_0 if all scales are numbers
- * of f16 and cols is a multiple of 32, BN_TYPE_F16 if it is not, BN_TYPE_F32 for other scales. */
+/* The same weights, trit * scale, in the smallest type that holds them exactly: BN_TYPE_Q2_0 if all scales are numbers
+ * of f16 and cols is a multiple of 64, BN_TYPE_F16 if it is not, BN_TYPE_F32 for other scales. */
 bn_status bn_dmat_from_tmat(bn_ctx *ctx, const bn_tmat *mat, bn_dmat **out);
 /* Writes the rows back as GGUF stores them: [rows][bn_type_row_bytes(type, cols)]. */
 bn_status bn_dmat_unpack(const bn_dmat *mat, void *data);

@@ -106,6 +106,7 @@ CALL(dequant_bf16, arg[0], WIDTH, arg[1])
 CALL(dequant_q8_0, arg[0], WIDTH, arg[1])
 CALL(dequant_q6_k, arg[0], WIDTH, arg[1])
 CALL(dequant_q4_0, arg[0], WIDTH, arg[1])
+CALL(dequant_q2_0, arg[0], WIDTH, arg[1])
 CALL(gemv_f32_f32, arg[0], WIDTH * 4, HALF_ROWS, WIDTH, arg[1], arg[2])
 CALL(gemv_f16_f32, arg[0], WIDTH * 2, HEAD_ROWS, WIDTH, arg[1], arg[2])
 CALL(gemv_bf16_f32, arg[0], WIDTH * 2, HEAD_ROWS, WIDTH, arg[1], arg[2])
@@ -125,10 +126,12 @@ CALL(probe_int8, arg[0], arg[1], PROBE_STEPS)
 
 enum { SCALES = BN_TILE_SCALE_BYTES };
 enum { Q8_0_TILE = WIDTH / 32 * 512 + WIDTH / 64 * SCALES, Q4_0_TILE = WIDTH / 32 * 256 + WIDTH / 64 * SCALES };
+enum { Q2_0_TILE = WIDTH / 64 * 256 + WIDTH / 128 * SCALES };
 enum { Q6_K_TILE = WIDTH / 256 * (256 + 16 * 192) + WIDTH / 512 * SCALES };
 CALL_TILES(gemm_q8_0_i16, Q8_0_TILE, 32)
 CALL_TILES(gemm_q6_k_i16, Q6_K_TILE, 256)
 CALL_TILES(gemm_q4_0_i16, Q4_0_TILE, 32)
+CALL_TILES(gemm_q2_0_i16, Q2_0_TILE, 64)
 
 /* ---- The table: kernel, products of a call, and its arguments. What a call reads and writes are their bytes. ---- */
 
@@ -179,6 +182,7 @@ static const row rows[] = {
     ROW(dequant_q8_0, 0, {BYTES, WIDTH / 32 * 34}, {ROOM, WIDTH * 4})
     ROW(dequant_q6_k, 0, {BYTES, WIDTH / 256 * 210}, {ROOM, WIDTH * 4})
     ROW(dequant_q4_0, 0, {BYTES, WIDTH / 32 * 18}, {ROOM, WIDTH * 4})
+    ROW(dequant_q2_0, 0, {BYTES, WIDTH / 64 * 18}, {ROOM, WIDTH * 4})
     ROW(gemv_f32_f32, (uint64_t)HALF_ROWS * WIDTH, {FLOATS, HALF_ROWS * WIDTH}, {FLOATS, WIDTH}, {ROOM, HALF_ROWS * 4})
     ROW(gemv_f16_f32, (uint64_t)HEAD_ROWS * WIDTH, {HALVES, HEAD_ROWS * WIDTH}, {FLOATS, WIDTH}, {ROOM, HEAD_ROWS * 4})
     ROW(gemv_bf16_f32, (uint64_t)HEAD_ROWS * WIDTH, {BYTES, HEAD_ROWS * WIDTH * 2}, {FLOATS, WIDTH},
@@ -189,6 +193,8 @@ static const row rows[] = {
     ROW(gemm_q6_k_i16, (uint64_t)HEAD_ROWS * WIDTH, {BYTES, HEAD_TILES * Q6_K_TILE}, {ACTS, WIDTH},
         {ROOM, HEAD_ROWS * 4})
     ROW(gemm_q4_0_i16, (uint64_t)HEAD_ROWS * WIDTH, {BYTES, HEAD_TILES * Q4_0_TILE}, {ACTS, WIDTH},
+        {ROOM, HEAD_ROWS * 4})
+    ROW(gemm_q2_0_i16, (uint64_t)HEAD_ROWS * WIDTH, {BYTES, HEAD_TILES * Q2_0_TILE}, {ACTS, WIDTH},
         {ROOM, HEAD_ROWS * 4})
     ROW(probe_read, 0, {BYTES, (size_t)READ_LINES * 64})
     ROW(probe_int8, (uint64_t)PROBE_STEPS * BN_PROBE_PRODUCTS, {CODES, 64}, {INT8, 64})

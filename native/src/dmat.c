@@ -33,6 +33,12 @@ static uint32_t load_word(const uint8_t *p)
     return word;
 }
 
+/* Four codes of 2 bits, a byte each, in one byte from the low bits up. */
+static uint8_t byte_of_four(uint32_t codes)
+{
+    return (uint8_t)(codes | codes >> 6 | codes >> 12 | codes >> 18);
+}
+
 /* The codes of one block of a row, four cols to a word. The block formats are drawn in scalar/dense_scalar.c. */
 ALWAYS_INLINE void block_codes(bn_type type, const uint8_t *block, uint32_t codes[BLOCK_WORDS])
 {
@@ -44,6 +50,11 @@ ALWAYS_INLINE void block_codes(bn_type type, const uint8_t *block, uint32_t code
             uint32_t word = load_word(block + 2 + 4 * i);
             codes[i] = word & 0x0f0f0f0f;
             codes[4 + i] = word >> 4 & 0x0f0f0f0f;
+        }
+    } else if (type == BN_TYPE_Q2_0) {
+        for (size_t i = 0; i < 16; i++) {
+            uint32_t four = block[2 + i];
+            codes[i] = (four | four << 6 | four << 12 | four << 18) & 0x03030303;
         }
     } else {
         for (size_t half = 0; half < 2; half++)
@@ -67,6 +78,10 @@ ALWAYS_INLINE void store_group(bn_type type, const uint32_t *codes, uint8_t *at)
         n_lines = 4;
         for (size_t i = 0; i < n_lines; i++)
             lines[i] = codes[2 * i] | codes[2 * i + 1] << 4;
+    } else if (type == BN_TYPE_Q2_0) {
+        n_lines = 4;
+        for (size_t i = 0; i < n_lines; i++)
+            lines[i] = codes[4 * i] | codes[4 * i + 1] << 2 | codes[4 * i + 2] << 4 | codes[4 * i + 3] << 6;
     } else {
         n_lines = 3;
         for (size_t i = 0; i < n_lines; i++)
@@ -100,13 +115,14 @@ static void pack_row(const bn_dmat *mat, const uint8_t *row, size_t r, uint8_t *
     switch (mat->type) {
     case BN_TYPE_Q8_0: pack_row_of(BN_TYPE_Q8_0, mat, row, r, tile); break;
     case BN_TYPE_Q4_0: pack_row_of(BN_TYPE_Q4_0, mat, row, r, tile); break;
+    case BN_TYPE_Q2_0: pack_row_of(BN_TYPE_Q2_0, mat, row, r, tile); break;
     default: pack_row_of(BN_TYPE_Q6_K, mat, row, r, tile);
     }
 }
 
 /* ---- From trits ---- */
 
-enum { PANEL_BLOCKS = 48 };     /* of 16 cols: whole groups of every layout, whole blocks of q4_0 */
+enum { PANEL_BLOCKS = 48 };     /* of 16 cols: whole groups of every layout, whole blocks of q2_0 */
 
 /* Where the four codes 0..2 of cols 4*i.. of a row lie in a panel of one tile, which begins with the row. */
 static const uint8_t *four_codes(const uint8_t *panel, size_t i)
@@ -126,18 +142,15 @@ static void write_floats(bn_type type, const uint8_t *panel, size_t n, float sca
     }
 }
 
-/* n values as blocks of q4_0: trit + 8 is code + 7, four at a time; none carries into its neighbour. */
-static void write_q4_0(const uint8_t *panel, size_t n, float scale, uint8_t *block)
+/* n values as blocks of q2_0, whose codes are those of trits. */
+static void write_q2_0(const uint8_t *panel, size_t n, float scale, uint8_t *block)
 {
     uint16_t d;
     bn_f16_from_f32__scalar(&scale, 1, &d);
-    for (size_t i = 0; i < n / 4; i += 8, block += 18) {
+    for (size_t i = 0; i < n / 4; i += 16, block += 18) {
         memcpy(block, &d, sizeof d);
-        for (size_t k = 0; k < 4; k++) {
-            uint32_t low = load_word(four_codes(panel, i + k)) + 0x07070707;
-            uint32_t both = low | (load_word(four_codes(panel, i + 4 + k)) + 0x07070707) << 4;
-            memcpy(block + 2 + 4 * k, &both, sizeof both);
-        }
+        for (size_t k = 0; k < 16; k++)
+            block[2 + k] = byte_of_four(load_word(four_codes(panel, i + k)));
     }
 }
 
@@ -155,8 +168,8 @@ static const uint8_t *rows_of_trits(const pack_job *job, size_t row, size_t n_ro
         for (size_t r = 0; r < n_rows; r++) {
             float scale = bn_tmat_scale(from, row + r, col);
             uint8_t *out = scratch + r * job->row_bytes + bn_type_row_bytes(type, col);
-            if (type == BN_TYPE_Q4_0)
-                write_q4_0(panel + 4 * r, n_cols, scale, out);
+            if (type == BN_TYPE_Q2_0)
+                write_q2_0(panel + 4 * r, n_cols, scale, out);
             else
                 write_floats(type, panel + 4 * r, n_cols, scale, out);
         }
@@ -221,7 +234,7 @@ bn_status bn_dmat_from_tmat(bn_ctx *ctx, const bn_tmat *mat, bn_dmat **out)
 {
     if (!ctx || !mat || !out || mat->rows > INT32_MAX)
         return BN_ERR_ARG;
-    bn_type type = !bn_tmat_scales_are_f16(mat) ? BN_TYPE_F32 : mat->cols % 32 ? BN_TYPE_F16 : BN_TYPE_Q4_0;
+    bn_type type = !bn_tmat_scales_are_f16(mat) ? BN_TYPE_F32 : mat->cols % 64 ? BN_TYPE_F16 : BN_TYPE_Q2_0;
     pack_job job = {.ctx = ctx, .trits = mat, .row_bytes = bn_type_row_bytes(type, mat->cols)};
     if (mat->rows > SIZE_MAX / 4 / job.row_bytes)
         return BN_ERR_ARG;
@@ -241,13 +254,16 @@ bn_status bn_dmat_from_tmat(bn_ctx *ctx, const bn_tmat *mat, bn_dmat **out)
 ALWAYS_INLINE void load_group(bn_type type, const uint8_t *at, uint32_t *codes)
 {
     uint32_t lines[8];
-    for (size_t i = 0; i < (type == BN_TYPE_Q8_0 ? 8 : type == BN_TYPE_Q4_0 ? 4 : 3); i++)
+    for (size_t i = 0; i < bn_tile_format_of(type).group_bytes / 64; i++)
         lines[i] = load_word(at + 64 * i);
     if (type == BN_TYPE_Q8_0) {
         memcpy(codes, lines, sizeof lines);
     } else if (type == BN_TYPE_Q4_0) {
         for (size_t i = 0; i < 8; i++)
             codes[i] = lines[i / 2] >> (i % 2 * 4) & 0x0f0f0f0f;
+    } else if (type == BN_TYPE_Q2_0) {
+        for (size_t i = 0; i < 16; i++)
+            codes[i] = lines[i / 4] >> (i % 4 * 2) & 0x03030303;
     } else {
         codes[3] = 0;
         for (size_t i = 0; i < 3; i++) {
@@ -269,6 +285,9 @@ ALWAYS_INLINE void store_codes(bn_type type, const uint32_t codes[BLOCK_WORDS], 
         for (size_t i = 0; i < 4; i++)
             words[i] = codes[i] | codes[4 + i] << 4;
         memcpy(block + 2, words, 16);
+    } else if (type == BN_TYPE_Q2_0) {
+        for (size_t i = 0; i < 16; i++)
+            block[2 + i] = byte_of_four(codes[i]);
     } else {
         for (size_t i = 0; i < 64; i++) {
             size_t half = i / 32, g = i / 8 % 4;
@@ -302,6 +321,7 @@ void bn_dmat_part(const bn_dmat *mat, size_t row, size_t block, uint8_t *part)
     switch (mat->type) {
     case BN_TYPE_Q8_0: block_of(BN_TYPE_Q8_0, tile, r, block, part); break;
     case BN_TYPE_Q4_0: block_of(BN_TYPE_Q4_0, tile, r, block, part); break;
+    case BN_TYPE_Q2_0: block_of(BN_TYPE_Q2_0, tile, r, block, part); break;
     case BN_TYPE_Q6_K: block_of(BN_TYPE_Q6_K, tile, r, block, part); break;
     default: memcpy(part, tile + r * row_bytes, row_bytes);
     }

@@ -58,7 +58,10 @@ static void play_floats(const bn_run *run, const bn_op *op, uint8_t *scratch)
 
 static gemm_fn *gemm_for(const bn_kernels *k, bn_type type)
 {
-    return type == BN_TYPE_Q8_0 ? k->gemm_q8_0_i16 : type == BN_TYPE_Q6_K ? k->gemm_q6_k_i16 : k->gemm_q4_0_i16;
+    return type == BN_TYPE_Q8_0   ? k->gemm_q8_0_i16
+           : type == BN_TYPE_Q6_K ? k->gemm_q6_k_i16
+           : type == BN_TYPE_Q4_0 ? k->gemm_q4_0_i16
+                                  : k->gemm_q2_0_i16;
 }
 
 /* All threads quantise, and wait for each other. */

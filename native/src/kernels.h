@@ -180,6 +180,7 @@ typedef struct bn_kernels {
     void (*dequant_q8_0)(const void *row, size_t n, float *out);
     void (*dequant_q6_k)(const void *row, size_t n, float *out);
     void (*dequant_q4_0)(const void *row, size_t n, float *out);
+    void (*dequant_q2_0)(const void *row, size_t n, float *out);
 
     /* y[rows] = dequant(row) . x with the 16-lane sum; rows lie row_bytes apart and cols is a multiple of the block. */
     void (*gemv_f32_f32)(const void *w, size_t row_bytes, size_t rows, size_t cols, const float *x, float *y);
@@ -199,6 +200,7 @@ typedef struct bn_kernels {
     void (*gemm_q8_0_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, float *y);
     void (*gemm_q6_k_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, float *y);
     void (*gemm_q4_0_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, float *y);
+    void (*gemm_q2_0_i16)(const uint8_t *tile, size_t n_blocks, const bn_acts_i16 *acts, size_t n_tokens, float *y);
 
     /* What memory gives at most: reads n_lines * 64 bytes that start at a multiple of 64 and returns the exclusive-or of
      * their 64-bit words. */

@@ -12,6 +12,7 @@ static dequant_fn *dequant_for(const bn_kernels *k, int32_t type)
     case BN_TYPE_Q8_0: return k->dequant_q8_0;
     case BN_TYPE_Q6_K: return k->dequant_q6_k;
     case BN_TYPE_Q4_0: return k->dequant_q4_0;
+    case BN_TYPE_Q2_0: return k->dequant_q2_0;
     }
     return NULL;
 }
@@ -24,6 +25,7 @@ size_t bn_type_row_bytes(bn_type type, size_t cols)
     case BN_TYPE_BF16: return cols * 2;
     case BN_TYPE_Q8_0: return cols % 32 ? 0 : cols / 32 * 34;
     case BN_TYPE_Q4_0: return cols % 32 ? 0 : cols / 32 * 18;
+    case BN_TYPE_Q2_0: return cols % 64 ? 0 : cols / 64 * 18;
     case BN_TYPE_Q6_K: return cols % 256 ? 0 : cols / 256 * 210;
     }
     return 0;

@@ -23,13 +23,14 @@ static const dense_type types[] = {
     {"q8_0", 32, 34, 0, bn_dequant_q8_0__scalar, NULL},
     {"q6_k", 256, 210, 208, bn_dequant_q6_k__scalar, NULL},
     {"q4_0", 32, 18, 0, bn_dequant_q4_0__scalar, NULL},
+    {"q2_0", 64, 18, 0, bn_dequant_q2_0__scalar, NULL},
 };
 
 typedef enum {
     ROWS_SANE,                  /* floats in [-1, 1), scales too */
     ROWS_BITS,                  /* random bits, scales and floats with infinities and NaNs among them */
-    ROWS_ZEROS,                 /* bytes 0: the most negative of q6_k and q4_0 */
-    ROWS_ONES,                  /* bytes 0xff, scales sane: the most positive of q6_k and q4_0 */
+    ROWS_ZEROS,                 /* bytes 0: the most negative of q6_k, q4_0 and q2_0 */
+    ROWS_ONES,                  /* bytes 0xff, scales sane: the most positive of q6_k, q4_0 and q2_0 */
     ROWS_LEAST,                 /* bytes 0x80, scales sane: -128 */
     ROWS_COUNT
 } row_pattern;
@@ -113,7 +114,7 @@ static void check_dequant(const target *t)
     for (size_t index = 0; element_count(index, t->quick, &n) == 0; index++) {
         if (type->block > 1 && n > 80)
             continue;
-        size_t count = type->block == 1 ? n : type->block == 32 || n <= 27 ? n * type->block : 0;
+        size_t count = type->block == 1 ? n : type->block < 256 || n <= 27 ? n * type->block : 0;
         for (int pattern = 0; pattern < ROWS_COUNT; pattern++)
             for (int repeat = 0; repeat < 2; repeat++)
                 check_one_dequant(t, type, count, (row_pattern)pattern,
@@ -169,5 +170,6 @@ static void check_gemv(const target *t)
 const kernel_check dense_checks[] = {
     {"dequant_f32", check_dequant},   {"dequant_f16", check_dequant},   {"dequant_bf16", check_dequant},
     {"dequant_q8_0", check_dequant},  {"dequant_q6_k", check_dequant},  {"dequant_q4_0", check_dequant},
+    {"dequant_q2_0", check_dequant},
     {"gemv_f32_f32", check_gemv},     {"gemv_f16_f32", check_gemv},     {"gemv_bf16_f32", check_gemv},
     {NULL, NULL}};

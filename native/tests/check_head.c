@@ -60,7 +60,7 @@ static void check_one_quant(const target *t, size_t n, size_t group_cols, int32_
 static void check_quant(const target *t)
 {
     static const size_t counts[] = {0, 1, 2, 3, 5, 8, 16, 17, 40, 80, 160};
-    static const struct { size_t group_cols; int32_t bias; } kinds[] = {{32, 128}, {16, 32}, {32, 8}};
+    static const struct { size_t group_cols; int32_t bias; } kinds[] = {{32, 128}, {16, 32}, {32, 8}, {64, 1}};
     size_t turn = 0;
     for (size_t i = 0; i < COUNT_OF(counts); i++)
         for (size_t j = 0; j < COUNT_OF(kinds); j++)
@@ -139,7 +139,8 @@ typedef __typeof__(*((bn_kernels *)0)->gemm_q8_0_i16) gemm_fn;
 static const struct { const char *kernel; bn_type type; gemm_fn *scalar; } types[] = {
     {"gemm_q8_0_i16", BN_TYPE_Q8_0, bn_gemm_q8_0_i16__scalar},
     {"gemm_q6_k_i16", BN_TYPE_Q6_K, bn_gemm_q6_k_i16__scalar},
-    {"gemm_q4_0_i16", BN_TYPE_Q4_0, bn_gemm_q4_0_i16__scalar}};
+    {"gemm_q4_0_i16", BN_TYPE_Q4_0, bn_gemm_q4_0_i16__scalar},
+    {"gemm_q2_0_i16", BN_TYPE_Q2_0, bn_gemm_q2_0_i16__scalar}};
 
 static void check_one_gemm(const target *t, size_t type, size_t n_blocks, size_t n_tokens, tile_pattern tiles,
                            x_pattern xs, check_place place)
@@ -194,4 +195,5 @@ const kernel_check head_checks[] = {{"quant_i16", check_quant},
                                     {"gemm_q8_0_i16", check_gemm},
                                     {"gemm_q6_k_i16", check_gemm},
                                     {"gemm_q4_0_i16", check_gemm},
+                                    {"gemm_q2_0_i16", check_gemm},
                                     {NULL, NULL}};

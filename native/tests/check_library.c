@@ -101,12 +101,12 @@ static void check_head_of_trits(bn_ctx *ctx, const bn_tmat *mat, const int8_t *t
     if (!check(bn_dmat_from_tmat(ctx, mat, &head) == BN_OK, "a head of trits"))
         return;
     bn_type type = bn_dmat_type(head);
-    check(type == (cols % 32 ? BN_TYPE_F16 : BN_TYPE_Q4_0), "has the smallest type");
+    check(type == (cols % 64 ? BN_TYPE_F16 : BN_TYPE_Q2_0), "has the smallest type");
     float *values = malloc((n + 1) * sizeof *values);
     uint8_t *rows = malloc(n / cols * bn_type_row_bytes(type, cols));
     check(bn_dmat_unpack(head, rows) == BN_OK, "unpacks");
     int same = 1;
-    (type == BN_TYPE_F16 ? bn_dequant_f16__scalar : bn_dequant_q4_0__scalar)(rows, n, values);
+    (type == BN_TYPE_F16 ? bn_dequant_f16__scalar : bn_dequant_q2_0__scalar)(rows, n, values);
     for (size_t i = 0; i < n; i++)
         same &= values[i] == (float)trits[i];
     check(same, "holds the trits");
@@ -293,10 +293,10 @@ static void check_row_bytes(void)
               bn_type_row_bytes(BN_TYPE_BF16, 7) == 14,
           "float types");
     check(bn_type_row_bytes(BN_TYPE_Q8_0, 64) == 68 && bn_type_row_bytes(BN_TYPE_Q4_0, 64) == 36 &&
-              bn_type_row_bytes(BN_TYPE_Q6_K, 512) == 420,
+              bn_type_row_bytes(BN_TYPE_Q6_K, 512) == 420 && bn_type_row_bytes(BN_TYPE_Q2_0, 128) == 36,
           "block types");
     check(bn_type_row_bytes(BN_TYPE_Q8_0, 33) == 0 && bn_type_row_bytes(BN_TYPE_Q4_0, 16) == 0 &&
-              bn_type_row_bytes(BN_TYPE_Q6_K, 128) == 0,
+              bn_type_row_bytes(BN_TYPE_Q6_K, 128) == 0 && bn_type_row_bytes(BN_TYPE_Q2_0, 96) == 0,
           "part of a block");
     check(bn_type_row_bytes((bn_type)3, 256) == 0 && bn_type_row_bytes((bn_type)-1, 256) == 0, "unknown types");
 }

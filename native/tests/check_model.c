@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dense_tiles.h"
 #include "scalar/half_scalar.h"
 
 const bn_buf BUFS[N_BUFS] = {
@@ -43,7 +44,8 @@ void draw_dense(bn_type type)
 {
     for (size_t i = 0; i < sizeof weights.dense; i++)
         weights.dense[i] = (uint8_t)check_random();
-    size_t n = type == BN_TYPE_Q6_K ? 256 : type == BN_TYPE_Q8_0 || type == BN_TYPE_Q4_0 ? 32 : 1;
+    size_t n = bn_tile_format_of(type).cols;
+    n = n ? n : 1;
     size_t block = bn_type_row_bytes(type, n);
     for (size_t at = 0; at + block <= sizeof weights.dense; at += block) {
         float value = check_uniform();

@@ -81,6 +81,7 @@ void check_models(int quick)
         {BN_ACT_RELU2, BN_ROPE_NORM, 20, 1, BN_TYPE_BF16, 0},
         {BN_ACT_SILU, BN_ROPE_NEOX, 18, 1, BN_TYPE_Q8_0, 17},
         {BN_ACT_SILU, BN_ROPE_NEOX, HEAD_DIM, 0, BN_TYPE_Q4_0, 0},
+        {BN_ACT_SILU, BN_ROPE_NEOX, HEAD_DIM, 0, BN_TYPE_Q2_0, 0},
         {BN_ACT_RELU2, BN_ROPE_NEOX, 2, 1, BN_TYPE_F32, 0}};
     static float expected[N_TOKENS * VOCAB];
     draw_weights();
@@ -271,6 +272,7 @@ static void row_as_floats(bn_type type, const uint8_t *row, size_t cols, float *
     case BN_TYPE_Q8_0: k.dequant_q8_0(row, cols, out); break;
     case BN_TYPE_Q6_K: k.dequant_q6_k(row, cols, out); break;
     case BN_TYPE_Q4_0: k.dequant_q4_0(row, cols, out); break;
+    case BN_TYPE_Q2_0: k.dequant_q2_0(row, cols, out); break;
     case BN_TYPE_F32: k.dequant_f32(row, cols, out); break;
     case BN_TYPE_F16: k.dequant_f16(row, cols, out); break;
     case BN_TYPE_BF16: k.dequant_bf16(row, cols, out); break;
@@ -359,7 +361,8 @@ static void check_head(bn_ctx *ctx, bn_type type, size_t rows, size_t cols, size
 
 void check_heads(int quick)
 {
-    static const bn_type types[] = {BN_TYPE_Q6_K, BN_TYPE_Q8_0, BN_TYPE_Q4_0, BN_TYPE_F32, BN_TYPE_F16, BN_TYPE_BF16};
+    static const bn_type types[] = {BN_TYPE_Q6_K, BN_TYPE_Q8_0, BN_TYPE_Q4_0, BN_TYPE_Q2_0,
+                                    BN_TYPE_F32,  BN_TYPE_F16,  BN_TYPE_BF16};
     static const size_t shapes[][2] = {{149, 256}, {1, 512}, {16, 768}, {17, 256}, {33, MAX_HEAD_COLS}, {100, 512}};
     static const size_t token_counts[] = {1, 2, 5, 9};
     for (int32_t isa = 0; isa < bn_isa_count(); isa++)

@@ -306,6 +306,12 @@ def _q4_0(data: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([nibbles & 15, nibbles >> 4], axis=2).view(np.int8) - np.int8(8), _f16(blocks, 0)
 
 
+def _q2_0(data: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    blocks = data.reshape(rows, -1, 18)
+    codes = blocks[..., 2:, None] >> np.array([0, 2, 4, 6], np.uint8) & 3
+    return codes.reshape(rows, -1, 64).view(np.int8) - np.int8(1), _f16(blocks, 0)
+
+
 def _q6_k(data: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
     blocks = data.reshape(rows, -1, 210)
     low = blocks[..., :128].reshape(rows, -1, 2, 1, 64) >> np.array([[0], [4]], np.uint8) & 15
@@ -319,7 +325,12 @@ def _f16(blocks: np.ndarray, at: int) -> np.ndarray:
     return np.ascontiguousarray(blocks[..., at : at + 2]).view(np.float16)[..., 0].astype(F32)
 
 
-QUANTISED_HEADS = {lib.BN_TYPE_Q8_0: _q8_0, lib.BN_TYPE_Q4_0: _q4_0, lib.BN_TYPE_Q6_K: _q6_k}
+QUANTISED_HEADS = {
+    lib.BN_TYPE_Q8_0: _q8_0,
+    lib.BN_TYPE_Q6_K: _q6_k,
+    lib.BN_TYPE_Q4_0: _q4_0,
+    lib.BN_TYPE_Q2_0: _q2_0,
+}
 
 
 # ---- What makes floats reproducible: one order of addition, one exp. ----

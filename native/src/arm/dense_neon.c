@@ -97,6 +97,27 @@ ALWAYS_INLINE block_part q4_0_part(const uint8_t *block, size_t part)
     return out;
 }
 
+ALWAYS_INLINE block_part q2_0_part(const uint8_t *block, size_t part)
+{
+    (void)part;
+    block_part out;
+    uint8x16_t bytes = vld1q_u8(block + 2), three = vdupq_n_u8(3);
+    int8x16_t one = vdupq_n_s8(1);
+    int8x16x4_t field;
+    field.val[0] = vsubq_s8(vreinterpretq_s8_u8(vandq_u8(bytes, three)), one);
+    field.val[1] = vsubq_s8(vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(bytes, 2), three)), one);
+    field.val[2] = vsubq_s8(vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(bytes, 4), three)), one);
+    field.val[3] = vsubq_s8(vreinterpretq_s8_u8(vshrq_n_u8(bytes, 6)), one);
+    int8_t values[64];
+    vst4q_s8(values, field);        /* one value of each field behind the other, as they lie in a byte */
+    UNROLL
+    for (size_t g = 0; g < 4; g++) {
+        out.scale[g] = F16_AT(block, 0);
+        out.q[g] = vld1q_s8(values + 16 * g);
+    }
+    return out;
+}
+
 /* (low 4 bits | 2 high bits at bits 4 and 5 of `high`) - 32 */
 ALWAYS_INLINE int8x16_t six_bits(uint8x16_t low, uint8x16_t high)
 {
@@ -150,4 +171,5 @@ ALWAYS_INLINE bn_group scaled(int8x16_t q, float scale)
 
 BN_BLOCK_TYPE(q8_0, 34, 1, 2)
 BN_BLOCK_TYPE(q4_0, 18, 1, 2)
+BN_BLOCK_TYPE(q2_0, 18, 1, 4)
 BN_BLOCK_TYPE(q6_k, 210, 2, 8)

@@ -10,7 +10,7 @@
 #include "../dense_tiles.h"
 #include "lanes_neon.h"
 
-enum { TOKENS = 4, MAX_FIELDS = 8 };
+enum { TOKENS = 4, MAX_FIELDS = 16 };
 
 /* ---- How the codes of four rows of a group come apart: at points to their bytes in line 0 ---- */
 
@@ -29,6 +29,19 @@ ALWAYS_INLINE void q4_0_rows(const uint8_t *at, int8x16_t codes[MAX_FIELDS])
         uint8x16_t line = vld1q_u8(at + 64 * i);
         codes[2 * i] = vreinterpretq_s8_u8(vandq_u8(line, vdupq_n_u8(15)));
         codes[2 * i + 1] = vreinterpretq_s8_u8(vshrq_n_u8(line, 4));
+    }
+}
+
+ALWAYS_INLINE void q2_0_rows(const uint8_t *at, int8x16_t codes[MAX_FIELDS])
+{
+    uint8x16_t three = vdupq_n_u8(3);
+    UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        uint8x16_t line = vld1q_u8(at + 64 * i);
+        codes[4 * i] = vreinterpretq_s8_u8(vandq_u8(line, three));
+        codes[4 * i + 1] = vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(line, 2), three));
+        codes[4 * i + 2] = vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(line, 4), three));
+        codes[4 * i + 3] = vreinterpretq_s8_u8(vshrq_n_u8(line, 6));
     }
 }
 
@@ -100,6 +113,7 @@ ALWAYS_INLINE void q6_k_rows(const uint8_t *at, int8x16_t codes[MAX_FIELDS])
 #define BN_HEAD_TYPES(isa)                                                                                             \
     BN_HEAD_TYPE(q8_0, BN_TYPE_Q8_0, isa)                                                                              \
     BN_HEAD_TYPE(q6_k, BN_TYPE_Q6_K, isa)                                                                              \
-    BN_HEAD_TYPE(q4_0, BN_TYPE_Q4_0, isa)
+    BN_HEAD_TYPE(q4_0, BN_TYPE_Q4_0, isa)                                                                              \
+    BN_HEAD_TYPE(q2_0, BN_TYPE_Q2_0, isa)
 
 #endif

@@ -58,6 +58,17 @@ void bn_dequant_q4_0__scalar(const void *row, size_t n, float *out)
     }
 }
 
+/* Blocks of 64: f16 d, 16 bytes; a byte holds four values one behind the other, from the low bits up; d * (q - 1). */
+void bn_dequant_q2_0__scalar(const void *row, size_t n, float *out)
+{
+    const uint8_t *p = row;
+    for (size_t i = 0; i < n; i += 64, p += 18) {
+        float d = bn_f32_from_f16(load_u16(p));
+        for (size_t j = 0; j < 64; j++)
+            out[i + j] = d * (float)((p[2 + j / 4] >> (2 * (j % 4)) & 3) - 1);
+    }
+}
+
 /* Blocks of 256: ql[128], qh[64], int8 sc[16], f16 d; two halves of 128 values, in each four groups of 32; value l of
  * group g has the low nibble (g < 2) or high nibble (g >= 2) of ql[64*half + 32*(g % 2) + l] and bits 2g of
  * qh[32*half + l]; (d * sc) * (q - 32), sc of every 16 values. */

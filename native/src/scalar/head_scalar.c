@@ -4,13 +4,15 @@
  * other. The layout of a tile is drawn in dense_tiles.h.
  *
  * BOUND: a group has at most 32 cols, a code is at most 255, |x| at most 32512, the bias at most 128: code * x, digit
- * by digit, and the offset stay below 2^31 together, in whichever order they are added. */
+ * by digit, and the offset stay below 2^31 together, in whichever order they are added. Groups of 64 cols have codes up
+ * to 3 and a bias of 1. */
 #include <math.h>
 
 #include "../dense_tiles.h"
 #include "half_scalar.h"
 
 _Static_assert(32LL * 255 * (256 * 127 + 128) + 32LL * 128 * 32512 < 1LL << 31, "int32 sums of a group");
+_Static_assert(64LL * 3 * (256 * 127 + 128) + 64LL * 1 * 32512 < 1LL << 31, "int32 sums of a group of q2_0");
 
 void bn_quant_i16__scalar(const float *h, size_t n, size_t group_cols, int32_t bias, int16_t *x, int8_t *digits,
                           int32_t *offset, float *s)
@@ -42,6 +44,7 @@ static int32_t code_at(bn_type type, const uint8_t *group, size_t r, size_t col)
     switch (type) {
     case BN_TYPE_Q8_0: return group[64 * field + byte];
     case BN_TYPE_Q4_0: return group[64 * (field / 2) + byte] >> (4 * (field % 2)) & 15;
+    case BN_TYPE_Q2_0: return group[64 * (field / 4) + byte] >> (2 * (field % 4)) & 3;
     default:
         if (field < 3)
             return group[64 * field + byte] & 63;
@@ -90,3 +93,4 @@ static void gemm(bn_type type, const uint8_t *tile, size_t n_blocks, const bn_ac
 BN_GEMM(q8_0, BN_TYPE_Q8_0)
 BN_GEMM(q6_k, BN_TYPE_Q6_K)
 BN_GEMM(q4_0, BN_TYPE_Q4_0)
+BN_GEMM(q2_0, BN_TYPE_Q2_0)

@@ -113,6 +113,35 @@ ALWAYS_INLINE group q8_0_value(const block_q8_0 *part, size_t g)
 }
 
 typedef struct {
+    group d;
+    __m128i q[4];
+} block_q2_0;
+
+/* Four bytes at a time become a group: the values of a byte lie one behind the other. */
+ALWAYS_INLINE void q2_0_load(block_q2_0 *out, const uint8_t *block, size_t part)
+{
+    (void)part;
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(block + 2)), three = _mm_set1_epi8(3), one = _mm_set1_epi8(1);
+    __m128i field[4] = {_mm_and_si128(bytes, three), _mm_and_si128(_mm_srli_epi16(bytes, 2), three),
+                        _mm_and_si128(_mm_srli_epi16(bytes, 4), three), _mm_and_si128(_mm_srli_epi16(bytes, 6), three)};
+    UNROLL
+    for (size_t i = 0; i < 4; i++)
+        field[i] = _mm_sub_epi8(field[i], one);
+    __m128i low01 = _mm_unpacklo_epi8(field[0], field[1]), low23 = _mm_unpacklo_epi8(field[2], field[3]);
+    __m128i high01 = _mm_unpackhi_epi8(field[0], field[1]), high23 = _mm_unpackhi_epi8(field[2], field[3]);
+    out->d = group_set1_f16(block);
+    out->q[0] = _mm_unpacklo_epi16(low01, low23);
+    out->q[1] = _mm_unpackhi_epi16(low01, low23);
+    out->q[2] = _mm_unpacklo_epi16(high01, high23);
+    out->q[3] = _mm_unpackhi_epi16(high01, high23);
+}
+
+ALWAYS_INLINE group q2_0_value(const block_q2_0 *part, size_t g)
+{
+    return group_mul(part->d, group_from_i8(part->q[g]));
+}
+
+typedef struct {
     six_bits q;
     float scale[8];
 } half_q6_k;
@@ -150,6 +179,7 @@ ALWAYS_INLINE group q6_k_value(const half_q6_k *part, size_t g)
 
 BN_BLOCK_TYPE(q8_0, block_q8_0, 34, 1, 2)
 BN_BLOCK_TYPE(q4_0, block_q4_0, 18, 1, 2)
+BN_BLOCK_TYPE(q2_0, block_q2_0, 18, 1, 4)
 BN_BLOCK_TYPE(q6_k, half_q6_k, 210, 2, 8)
 
 #endif

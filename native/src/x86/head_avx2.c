@@ -1,12 +1,12 @@
 /* head_avx2.c: quantised heads with AVX2.
  *
- * Leans on VPMADDUBSW (32 products uint8 x int8, added in pairs to int16) for codes of 4 and 6 bits, whose sums fit,
+ * Leans on VPMADDUBSW (32 products uint8 x int8, added in pairs to int16) for codes of 2, 4 and 6 bits, whose sums fit,
  * once for the high and once for the low digits of the activations; on VPMADDWD by 256 and by 1, which joins the digits
  * on the way to int32; and for codes of 8 bits on VPSHUFB and VPMADDWD with the activations whole. The body is in
  * head_x86.h.
  *
  * BOUND: a lane of VPMADDUBSW is two products of a code and a digit of -128..127. Codes up to 15 over 8 fields:
- * 16 * 15 * 128 = 30720; codes up to 63 over 2 fields: 4 * 63 * 128 = 32256. A lane of VPMADDWD is two products of a
+ * 16 * 15 * 128 = 30720; codes up to 63 over 2 fields: 4 * 63 * 128 = 32256; codes up to 3 over 16 fields: 12288. A lane of VPMADDWD is two products of a
  * code and x: 8 fields of codes up to 255 are bounded in scalar/head_scalar.c. */
 #include "group_avx2.h"
 
@@ -15,6 +15,7 @@ enum { TOKENS = 4, HALVES = 2, HALF_BYTES = 32 };
 #define TOKEN_COUNTS(CASE, name) CASE(name, 1) CASE(name, 2) CASE(name, 3) CASE(name, 4)
 
 _Static_assert(16 * 15 * 128 <= INT16_MAX, "sums of q4_0 fit int16");
+_Static_assert(32 * 3 * 128 <= INT16_MAX, "sums of q2_0 fit int16");
 _Static_assert(4 * 63 * 128 <= INT16_MAX, "sums of two fields of q6_k fit int16");
 
 #define LOAD(p) _mm256_load_si256((const __m256i *)(p))
@@ -119,6 +120,35 @@ ALWAYS_INLINE group_i32 q4_0_dot(const q4_0_codes *c, const int16_t *x, const in
                                _mm256_and_si256(_mm256_srli_epi16(lines[1], 4), mask)};
         add_field(&sums, i == 0, even, digits + 16 * i);
         add_field(&sums, 0, odd, digits + 16 * i + 8);
+    }
+    add_joined(&sum, &sums);
+    return sum;
+}
+
+/* ---- q2_0 ---- */
+
+typedef q8_0_codes q2_0_codes;
+
+ALWAYS_INLINE q2_0_codes q2_0_load(const uint8_t *group)
+{
+    return (q2_0_codes){group};
+}
+
+ALWAYS_INLINE group_i32 q2_0_dot(const q2_0_codes *c, const int16_t *x, const int8_t *digits, int32_t offset)
+{
+    (void)x;
+    __m256i mask = _mm256_set1_epi8(3);
+    group_i32 sum = group_i32_set1(offset);
+    digit_sums sums;
+    UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        __m256i lines[HALVES] = {LOAD(c->lines + 64 * i), LOAD(c->lines + 64 * i + HALF_BYTES)};
+        UNROLL
+        for (size_t k = 0; k < 4; k++) {
+            __m256i field[HALVES] = {_mm256_and_si256(_mm256_srli_epi16(lines[0], (int)(2 * k)), mask),
+                                     _mm256_and_si256(_mm256_srli_epi16(lines[1], (int)(2 * k)), mask)};
+            add_field(&sums, i == 0 && k == 0, field, digits + 32 * i + 8 * k);
+        }
     }
     add_joined(&sum, &sums);
     return sum;

@@ -40,6 +40,10 @@ typedef struct {
     __m512i fields[4];
 } q6_k_codes;
 
+typedef struct {
+    __m512i fields[16];
+} q2_0_codes;
+
 ALWAYS_INLINE q8_0_codes q8_0_load(const uint8_t *group)
 {
     q8_0_codes c;
@@ -59,6 +63,17 @@ ALWAYS_INLINE q4_0_codes q4_0_load(const uint8_t *group)
         c.fields[2 * i] = _mm512_and_si512(line, mask);
         c.fields[2 * i + 1] = _mm512_and_si512(_mm512_srli_epi16(line, 4), mask);
     }
+    return c;
+}
+
+ALWAYS_INLINE q2_0_codes q2_0_load(const uint8_t *group)
+{
+    q2_0_codes c;
+    __m512i mask = _mm512_set1_epi8(3);
+    UNROLL
+    for (size_t f = 0; f < 16; f++)
+        c.fields[f] = _mm512_and_si512(
+            _mm512_srli_epi16(_mm512_load_si512(group + 64 * (f / 4)), (unsigned)(2 * (f % 4))), mask);
     return c;
 }
 
@@ -88,6 +103,12 @@ ALWAYS_INLINE group_i32 q4_0_dot(const q4_0_codes *c, const int16_t *x, const in
 {
     (void)x;
     return dot_digits(c->fields, 8, digits, offset);
+}
+
+ALWAYS_INLINE group_i32 q2_0_dot(const q2_0_codes *c, const int16_t *x, const int8_t *digits, int32_t offset)
+{
+    (void)x;
+    return dot_digits(c->fields, 16, digits, offset);
 }
 
 ALWAYS_INLINE group_i32 q6_k_dot(const q6_k_codes *c, const int16_t *x, const int8_t *digits, int32_t offset)

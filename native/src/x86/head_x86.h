@@ -82,5 +82,6 @@ ALWAYS_INLINE void ask_ahead(const uint8_t *p, size_t n_bytes)
 BN_HEAD_TYPE(q8_0, BN_TYPE_Q8_0)
 BN_HEAD_TYPE(q6_k, BN_TYPE_Q6_K)
 BN_HEAD_TYPE(q4_0, BN_TYPE_Q4_0)
+BN_HEAD_TYPE(q2_0, BN_TYPE_Q2_0)
 
 #endif

@@ -42,6 +42,7 @@ def values_of(trits: np.ndarray, scales: np.ndarray) -> np.ndarray:
     [
         (1, 32, 0),
         (37, 100, 1),
+        (16, 192, 1),
         (16, 96, 1),
         (65, 256, 4),
         (130, 256, 2),
@@ -52,30 +53,33 @@ def values_of(trits: np.ndarray, scales: np.ndarray) -> np.ndarray:
 )
 def test_the_weights_are_exact_in_the_smallest_type(rows: int, cols: int, groups: int, dtype: type) -> None:
     trits, scales = random_matrix(rows, cols, groups, dtype)
-    expected = {np.float16: GGMLType.F16 if cols % 32 else GGMLType.Q4_0, F32: GGMLType.F32}[dtype]
+    expected = {np.float16: GGMLType.F16 if cols % 64 else GGMLType.Q2_0, F32: GGMLType.F32}[dtype]
     for n_threads, layout in ((1, Layout.T2), (3, Layout.L3), (2, Layout.R2), (1, Layout.C2)):
         ctx = Context(n_threads=n_threads)
         dense = DenseMatrix.from_ternary(ctx, TernaryMatrix.from_trits(ctx, trits, scales, layout))
         assert (dense.type, dense.rows, dense.cols) == (expected, rows, cols)
-        found = dense_codec(dense.type).decode(dense.unpack(), (rows, cols))
+        if dense.type == GGMLType.Q2_0:
+            found = values_of(*codec_named("q2_0").decode(dense.unpack(), (rows, cols)))
+        else:
+            found = dense_codec(dense.type).decode(dense.unpack(), (rows, cols))
         np.testing.assert_array_equal(found, values_of(trits, scales))
 
 
-@pytest.mark.parametrize("name", ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0"])
+@pytest.mark.parametrize("name", ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0", "q2_0"])
 def test_a_head_gives_its_bytes_back(name: str) -> None:
     codec, (rows, cols) = codec_named(name), (37, 768)
     data = np.random.RandomState(1).randint(0, 256, codec.n_bytes((rows, cols))).astype(np.uint8)
     np.testing.assert_array_equal(DenseMatrix(Context(), codec.type_id, data, rows, cols).unpack(), data)
 
 
-def naive_q4_0(trits: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """Blocks as docs/formats.md draws them, codes t + 8: uint8 [bytes]."""
+def naive_q2_0(trits: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Blocks as docs/formats.md draws them: uint8 [bytes]."""
     rows, cols = trits.shape
-    blocks = np.zeros((rows, cols // 32, 18), np.uint8)
-    d = np.repeat(np.broadcast_to(scales, (rows, scales.shape[1])), cols // 32 // scales.shape[1], axis=1)
+    blocks = np.zeros((rows, cols // 64, 18), np.uint8)
+    d = np.repeat(np.broadcast_to(scales, (rows, scales.shape[1])), cols // 64 // scales.shape[1], axis=1)
     blocks[..., :2] = d.astype("<f2")[..., None].view(np.uint8)
-    codes = (trits + 8).astype(np.uint8).reshape(rows, -1, 2, 16)
-    blocks[..., 2:] = codes[:, :, 0] | codes[:, :, 1] << 4
+    codes = (trits + 1).astype(np.uint8).reshape(rows, -1, 16, 4)
+    blocks[..., 2:] = codes[..., 0] | codes[..., 1] << 2 | codes[..., 2] << 4 | codes[..., 3] << 6
     return blocks.reshape(-1)
 
 
@@ -85,12 +89,13 @@ def test_embedding_and_head_leave_the_bits_of_the_twin(isa: str, groups: int) ->
     (rows, cols), ctx = (53, 512), Context(isa, 2)
     trits, scales = random_matrix(rows, cols, groups)
     mat = DenseMatrix.from_ternary(ctx, TernaryMatrix.from_trits(ctx, trits, scales))
-    blocks = naive_q4_0(trits, scales)
-    theirs = {"dense_type": int(GGMLType.Q4_0), "dense": blocks, "dense_rows": rows}
+    blocks = naive_q2_0(trits, scales)
+    values = values_of(trits, scales).astype("<f4").view(np.uint8)
+    theirs = {"dense_type": int(GGMLType.F32), "dense": values, "dense_rows": rows}
     bufs = [(lib.BN_BUF_F32, cols)]
     embed, head = {"kind": lib.BN_OP_EMBED, "out": (0,)}, {"kind": lib.BN_OP_HEAD, "in": 0}
     plan = Plan(ctx, [{**embed, "head": mat}, {**head, "head": mat}], bufs, 16, 16)
-    head_of_twin = DenseMatrix(ctx, GGMLType.Q4_0, blocks, rows, cols)
+    head_of_twin = DenseMatrix(ctx, GGMLType.Q2_0, blocks, rows, cols)
     twin = PlanPlayer([{**embed, **theirs}, {**head, "head": head_of_twin}], bufs, 16)
     tokens = np.array([0, 52, 7, 7, 31], np.int32)
     for n in (1, 2, 5):
@@ -102,14 +107,14 @@ def test_embedding_and_head_leave_the_bits_of_the_twin(isa: str, groups: int) ->
 
 
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("name", ["q2_0", "tq2_0", "tq1_0", "iq1_bn", "iq2_bn", "i2_s"])
+@pytest.mark.parametrize("name", ["tq2_0", "tq1_0", "iq1_bn", "iq2_bn", "i2_s"])
 def test_models_with_ternary_embedding_and_head(tmp_path: Path, name: str, tied: bool) -> None:
-    """The logits are those of the same file with the weights as Q4_0, or F32 where scales are no f16."""
+    """The logits are those of the same file with the weights as Q2_0, or F32 where scales are no f16."""
     model, codec = tiny_model(dim=256), codec_named(name)
     (_, vocab), _, _ = model.tensors["token_embd.weight"]
     exact = name in ("iq2_bn", "i2_s")
     for tensor in ["token_embd.weight"] if tied else ["token_embd.weight", "output.weight"]:
-        groups = {"i2_s": 0, "q2_0": 4, "tq2_0": 1, "tq1_0": 1}.get(name, 1)
+        groups = 0 if name == "i2_s" else 1
         trits, scales = random_matrix(vocab, 256, groups, F32 if exact else np.float16)
         scales = np.abs(scales) + F32(0.125)
         scales = scales if exact else scales.astype(np.float16).astype(F32)
@@ -128,8 +133,8 @@ def test_models_with_ternary_embedding_and_head(tmp_path: Path, name: str, tied:
                 values = values_of(trits, scales).astype("<f4")
                 model.tensors[tensor] = ((256, vocab), int(GGMLType.F32), values.tobytes())
             else:
-                blocks = naive_q4_0(trits, scales)
-                model.tensors[tensor] = ((256, vocab), int(GGMLType.Q4_0), blocks.tobytes())
+                blocks = naive_q2_0(trits, scales)
+                model.tensors[tensor] = ((256, vocab), int(GGMLType.Q2_0), blocks.tobytes())
     theirs = BitNetModel.from_pretrained(model.write(tmp_path / "dense.gguf"), n_threads=1)
     ids = [256, 65, 66, 65, 200, 0, 7]
     logits = ours.logits(ids)
