@@ -9,13 +9,14 @@ import numpy as np
 
 from bitnet_cli.bench.synthetic import RandomWeights
 from bitnet_cli.errors import UnsupportedError
+from bitnet_cli.formats.codecs.q2_0 import Q2_0
 from bitnet_cli.formats.gguf_types import I2_S_COLS, I2_S_TAIL, GGMLType
 from bitnet_cli.formats.gguf_writer import GGUFWriter, TensorSpec
 from bitnet_cli.text.byte_bpe import CHARACTER_OF_BYTE
 
 Pair = tuple[str, str, object]
 
-_FILE_TYPE_I2_S = 40
+_FILE_TYPE_I2_S, _FILE_TYPE_Q2_0 = 40, 41
 _NORMAL, _CONTROL = 1, 3
 _SPECIALS = ("<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -28,11 +29,11 @@ def save(weights: RandomWeights, path: Path, progress: Callable[[int], None] | N
         progress: called with the number of layers written.
 
     Raises:
-        UnsupportedError: rows that are not multiples of 128, which I2_S cannot hold.
+        UnsupportedError: rows that are not multiples of 128, which I2_S cannot hold, in a model that has no groups.
         BitnetError: the file exists or cannot be written.
     """
     odd = [cols for _, cols in weights.matrix_sizes().values() if cols % I2_S_COLS]
-    if odd:
+    if odd and not weights.shape.scale_group:
         raise UnsupportedError(
             f"{weights.shape.name} has rows of {odd[0]} weights and cannot be saved: I2_S needs multiples of {I2_S_COLS}",
             hint="it runs in memory: leave out `--save`",
@@ -54,9 +55,12 @@ def save(weights: RandomWeights, path: Path, progress: Callable[[int], None] | N
 
 def _write_ternary(writer: GGUFWriter, weights: RandomWeights, kind: str, i: int) -> None:
     matrix, name = weights.ternary(kind, i), f"blk.{i}.{kind}.weight"
-    assert matrix.codes is not None
+    if matrix.codes is None:
+        assert matrix.trits is not None
+        writer.write(name, Q2_0().encode(matrix.trits, matrix.scales))
+        return
     tail = np.zeros(I2_S_TAIL, np.uint8)
-    tail[:4] = np.array([matrix.scale], "<f4").view(np.uint8)
+    tail[:4] = matrix.scales.astype("<f4").reshape(-1).view(np.uint8)
     writer.write(name, matrix.codes)
     writer.write(name, tail)
 
@@ -64,6 +68,7 @@ def _write_ternary(writer: GGUFWriter, weights: RandomWeights, kind: str, i: int
 def _specs(weights: RandomWeights) -> Iterator[TensorSpec]:
     """The tensors in file order."""
     s = weights.shape
+    ternary_type = GGMLType.Q2_0 if s.scale_group else GGMLType.I2_S
     yield TensorSpec("token_embd.weight", (s.vocab_size, s.dim), weights.embed_type_id)
     if not s.tied:
         yield TensorSpec("output.weight", (s.vocab_size, s.dim), weights.embed_type_id)
@@ -72,7 +77,7 @@ def _specs(weights: RandomWeights) -> Iterator[TensorSpec]:
         for kind, n in weights.norm_sizes().items():
             yield TensorSpec(f"blk.{i}.{kind}.weight", (n,), GGMLType.F32)
         for kind, shape in weights.matrix_sizes().items():
-            yield TensorSpec(f"blk.{i}.{kind}.weight", shape, GGMLType.I2_S)
+            yield TensorSpec(f"blk.{i}.{kind}.weight", shape, ternary_type)
 
 
 def _metadata(weights: RandomWeights) -> list[Pair]:
@@ -92,7 +97,7 @@ def _metadata(weights: RandomWeights) -> list[Pair]:
         ("tokenizer.ggml.add_bos_token", "bool", True),
         (key("attention.layer_norm_rms_epsilon"), "f32", s.rms_eps),
         (key("rope.freq_base"), "f32", s.rope_theta),
-        ("general.file_type", "u32", _FILE_TYPE_I2_S),
+        ("general.file_type", "u32", _FILE_TYPE_Q2_0 if s.scale_group else _FILE_TYPE_I2_S),
     ]
     if s.head_dim * s.n_heads != s.dim:
         pairs += [(key(f"attention.{part}_length"), "u32", s.head_dim) for part in ("key", "value")]

@@ -30,6 +30,10 @@ class Shape:
     rms_eps: float
     rope_theta: float
     context_length: int = 4096
+    scale_group: int = 0
+    """Columns of a row that share a scale, multiples of 64; 0: all weights of a matrix do."""
+    ternary_embedding: bool = False
+    """Embedding and head are ternary too, with the same groups."""
 
     def config(self, context_length: int | None = None) -> ModelConfig:
         """The shape as the engine takes it; the context may be longer than the model's own, as noise has no meaning."""
@@ -50,7 +54,7 @@ class Shape:
         )
 
 
-#          name, architecture, dim, ffn, layers, heads, kv heads, head dim, vocabulary, tied, eps, theta
+# name, architecture, dim, ffn, layers, heads, kv heads, head dim, vocabulary, tied, eps, theta, context, group, ternary head
 _TABLE = (
     Shape("bitnet-2b-4t", "bitnet-b1.58", 2560, 6912, 30, 20, 5, 128, 128256, True, 1e-5, 500000.0),
     Shape("bitnet-large", "bitnet", 1536, 4096, 24, 16, 16, 96, 32002, True, 1e-5, 10000.0),
@@ -60,6 +64,9 @@ _TABLE = (
     Shape("falcon3-3b", "llama", 3072, 9216, 22, 12, 4, 256, 131072, False, 1e-6, 1000042.0),
     Shape("falcon3-7b", "llama", 3072, 23040, 28, 12, 4, 256, 131072, False, 1e-6, 1000042.0),
     Shape("falcon3-10b", "llama", 3072, 23040, 40, 12, 4, 256, 131072, False, 1e-6, 1000042.0),
+    Shape("bonsai-1.7b", "qwen3", 2048, 6144, 28, 16, 8, 128, 151936, True, 1e-6, 1e6, 4096, 128, True),
+    Shape("bonsai-4b", "qwen3", 2560, 9728, 36, 32, 8, 128, 151936, True, 1e-6, 1e6, 4096, 128, True),
+    Shape("bonsai-8b", "qwen3", 4096, 12288, 36, 32, 8, 128, 151936, False, 1e-6, 1e6, 4096, 128, True),
 )
 SHAPES = {shape.name: shape for shape in _TABLE}
 

@@ -29,11 +29,13 @@ from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
 from bitnet_cli.engine.tensors import Dense
 from bitnet_cli.errors import UsageError
 from bitnet_cli.formats.codecs import codec_named, dense_codec
+from bitnet_cli.formats.codecs.block_codec import BlockCodec
 from bitnet_cli.formats.codecs.i2_s import I2S
+from bitnet_cli.formats.codecs.q2_0 import Q2_0
 from bitnet_cli.formats.gguf_types import I2_S_COLS, I2_S_TAIL
 from bitnet_cli.native import Context, DenseMatrix, Layout, TernaryMatrix, lib
 
-EMBED_TYPES = ("f16", "q8_0", "q6_k", "q4_0")
+EMBED_TYPES = ("f16", "q8_0", "q6_k", "q4_0", "q2_0")
 ZERO_SHARE = 0.3
 """Of the trits."""
 _CONSTANT = I2_S_COLS
@@ -54,9 +56,10 @@ class Ternary:
 
     rows: int
     cols: int
-    scale: float
+    scales: np.ndarray
+    """float32 [1, 1], or [rows, groups] of numbers of f16."""
     codes: np.ndarray | None
-    """uint8 [rows * cols / 4] as in I2_S, if rows are whole blocks of 128."""
+    """uint8 [rows * cols / 4] as in I2_S, if it can hold the matrix."""
     trits: np.ndarray | None
     """int8 [rows, cols] otherwise."""
 
@@ -64,10 +67,10 @@ class Ternary:
         """The matrix as the kernels read it."""
         if self.codes is not None:
             return TernaryMatrix.pack(
-                ctx, lib.BN_PACK_I2_S, self.codes, self.rows, self.cols, self.scale, layout
+                ctx, lib.BN_PACK_I2_S, self.codes, self.rows, self.cols, self.scales, layout
             )
         assert self.trits is not None
-        return TernaryMatrix.from_trits(ctx, self.trits, self.scale, layout)
+        return TernaryMatrix.from_trits(ctx, self.trits, self.scales, layout)
 
 
 class RandomWeights:
@@ -75,7 +78,8 @@ class RandomWeights:
 
     Args:
         shape: the sizes.
-        embed_type: how embedding and head are stored; None for q6_k, or q8_0 where rows are no whole blocks of q6_k.
+        embed_type: how embedding and head are stored; None for q2_0 where the shape's are ternary, else for q6_k,
+            or q8_0 where rows are no whole blocks of q6_k.
         ffn_zeros: the share of gates that relu² shuts, 0..1; None for noise, which shuts half.
         seed: the same seed gives the same weights.
 
@@ -87,11 +91,13 @@ class RandomWeights:
         self, shape: Shape, embed_type: str | None = None, ffn_zeros: float | None = None, seed: int = 0
     ) -> None:
         self.shape, self.arch, self.ffn_zeros, self._seed = shape, arch_for(shape.arch), ffn_zeros, seed
-        self.embed_type = embed_type or ("q6_k" if shape.dim % 256 == 0 else "q8_0")
+        self.embed_type = embed_type or _usual_embed_type(shape)
         if self.embed_type not in EMBED_TYPES:
             known = ", ".join(f"`{name}`" for name in EMBED_TYPES)
             raise UsageError(f"unknown embedding type `{self.embed_type}`", hint=f"the types are {known}")
-        self._codec = dense_codec(codec_named(self.embed_type).type_id)
+        self._codec: BlockCodec | Q2_0 = (
+            Q2_0() if self.embed_type == "q2_0" else dense_codec(codec_named(self.embed_type).type_id)
+        )
         if shape.dim % self._codec.block:
             raise UsageError(
                 f"rows of {shape.dim} values are no whole blocks of `{self.embed_type}`",
@@ -102,6 +108,11 @@ class RandomWeights:
                 f"`--ffn-zeros` is for relu² models, and {shape.name} is none",
                 hint="`--shape bitnet-2b-4t` is one",
             )
+        if ffn_zeros is not None and self.has_ternary_embedding:
+            raise UsageError(
+                "`--ffn-zeros` needs an embedding that can hold constants, and a ternary one cannot",
+                hint="leave out `--embed-type q2_0`",
+            )
         if ffn_zeros is not None and not 0 <= ffn_zeros <= 1:
             raise UsageError(f"the share of zeros must be 0 to 1, not {ffn_zeros:g}", hint="such as 0.9")
 
@@ -109,6 +120,11 @@ class RandomWeights:
     def embed_type_id(self) -> int:
         """Number of the tensor type of embedding and head."""
         return int(self._codec.type_id)
+
+    @property
+    def has_ternary_embedding(self) -> bool:
+        """Embedding and head are ternary."""
+        return isinstance(self._codec, Q2_0)
 
     def matrix_sizes(self) -> dict[str, tuple[int, int]]:
         """(rows, cols) of the ternary matrices of a layer."""
@@ -130,6 +146,8 @@ class RandomWeights:
         sizes = {"attn_norm": s.dim, "ffn_norm": s.dim}
         if self.arch.sub_norms:
             sizes |= {"attn_sub_norm": s.n_heads * s.head_dim, "ffn_sub_norm": s.ffn_dim}
+        if self.arch.qk_norms:
+            sizes |= {"attn_q_norm": s.head_dim, "attn_k_norm": s.head_dim}
         return sizes
 
     def norm(self, kind: str, layer: int | None = None) -> np.ndarray:
@@ -155,10 +173,15 @@ class RandomWeights:
     def embedding(self) -> np.ndarray:
         """The rows as stored, uint8 [vocab_size * bytes of a row]; the head of an untied model has the same."""
         n = min(_BLOCK_ROWS, self.shape.vocab_size)
-        values = self._random("token_embd").standard_normal((n, self.shape.dim), np.float32)
-        if self.ffn_zeros is not None:
-            values[:, :_CONSTANT] = 1
-        rows = self._codec.encode(values).reshape(n, -1)
+        random = self._random("token_embd")
+        if isinstance(self._codec, Q2_0):
+            trits = _trits(random, n, self.shape.dim)
+            rows = self._codec.encode(trits, self._scales(random, n, self.shape.dim, 1.0)).reshape(n, -1)
+        else:
+            values = random.standard_normal((n, self.shape.dim), np.float32)
+            if self.ffn_zeros is not None:
+                values[:, :_CONSTANT] = 1
+            rows = self._codec.encode(values).reshape(n, -1)
         stored = np.empty((self.shape.vocab_size, rows.shape[1]), np.uint8)
         for first in range(0, len(stored), n):
             stored[first : first + n] = rows[: len(stored) - first]
@@ -170,9 +193,9 @@ class RandomWeights:
         to_residual = kind in ("attn_output", "ffn_down")
         scale = (_GROWTH if to_residual else 1.0) / math.sqrt((1 - ZERO_SHARE) * cols)
         random = self._random(kind, layer)
-        if cols % I2_S_COLS:
-            trits = np.frombuffer(random.bytes(rows * cols).translate(_TRITS), np.int8)
-            return Ternary(rows, cols, scale, None, trits.reshape(rows, cols))
+        if cols % I2_S_COLS or self.shape.scale_group:
+            trits = _trits(random, rows, cols)
+            return Ternary(rows, cols, self._scales(random, rows, cols, scale), None, trits)
         codes = np.frombuffer(random.bytes(rows * cols // 4).translate(_CODES), np.uint8)
         if self.ffn_zeros is not None and (to_residual or kind == "ffn_gate"):
             codes = codes.copy()
@@ -181,7 +204,15 @@ class RandomWeights:
                 table[:_CONSTANT] = _block(0)
             else:
                 table[:, : I2_S_COLS // 4] = _gate_block(-1 if self.ffn_zeros >= 0.5 else 1)
-        return Ternary(rows, cols, scale, codes, None)
+        return Ternary(rows, cols, np.full((1, 1), scale, np.float32), codes, None)
+
+    def _scales(self, random: np.random.Generator, rows: int, cols: int, size: float) -> np.ndarray:
+        """`size` for the matrix, float32 [1, 1], or for each group of the shape a number of f16 around it."""
+        group = self.shape.scale_group
+        if not group:
+            return np.full((1, 1), size, np.float32)
+        scales = size * random.uniform(0.5, 1.5, (rows, cols // group))
+        return scales.astype(np.float16).astype(np.float32)
 
     def _random(self, kind: str, layer: int | None = None) -> np.random.Generator:
         name = f"{kind}.{layer}".encode()
@@ -211,8 +242,7 @@ def build(
             ctx, s.n_layers * sum(rows * cols for rows, cols in weights.matrix_sizes().values())
         )
     layouts = layouts_for(kernel, weights.arch.hidden_act, options.skip_zeros)
-    stored = weights.embedding()
-    head = DenseMatrix(ctx, weights.embed_type_id, stored, s.vocab_size, s.dim)
+    embedding, output = _embedding_and_head(weights, ctx)
     for i in range(s.n_layers):
         layers.append(_layer(weights, ctx, i, layouts))
         if progress is not None:
@@ -220,33 +250,57 @@ def build(
     return Model(
         config=s.config(context_length),
         ctx=ctx,
-        embedding=Dense(weights.embed_type_id, stored, s.vocab_size, s.dim),
+        embedding=embedding,
         layers=tuple(layers),
         output_norm=weights.norm("output_norm"),
-        output=head,
+        output=output,
         reader=None,
-        kernel=kernel,
     )
+
+
+def _usual_embed_type(shape: Shape) -> str:
+    if shape.ternary_embedding:
+        return "q2_0"
+    return "q6_k" if shape.dim % 256 == 0 else "q8_0"
+
+
+def _embedding_and_head(weights: RandomWeights, ctx: Context) -> tuple[Dense | DenseMatrix, DenseMatrix]:
+    """As a file's would be loaded: a ternary pair that is tied is held once."""
+    s, stored = weights.shape, weights.embedding()
+    if not weights.has_ternary_embedding:
+        dense = Dense(weights.embed_type_id, stored, s.vocab_size, s.dim)
+        return dense, DenseMatrix(ctx, dense.type, stored, s.vocab_size, s.dim)
+    head = DenseMatrix(ctx, weights.embed_type_id, stored, s.vocab_size, s.dim)
+    return head if s.tied else DenseMatrix(ctx, weights.embed_type_id, stored, s.vocab_size, s.dim), head
 
 
 def _layer(weights: RandomWeights, ctx: Context, i: int, layouts: Layouts) -> Layer:
     def packed(kind: str, layout: Layout = layouts.whole) -> TernaryMatrix:
         return weights.ternary(kind, i).packed(ctx, layout)
 
-    sub_norms = weights.arch.sub_norms
+    def norm(kind: str) -> np.ndarray | None:
+        return weights.norm(kind, i) if kind in weights.norm_sizes() else None
+
     return Layer(
         attn_norm=weights.norm("attn_norm", i),
         q=packed("attn_q"),
         k=packed("attn_k"),
         v=packed("attn_v"),
-        attn_sub_norm=weights.norm("attn_sub_norm", i) if sub_norms else None,
+        attn_sub_norm=norm("attn_sub_norm"),
         attn_output=packed("attn_output"),
         ffn_norm=weights.norm("ffn_norm", i),
         gate=packed("ffn_gate"),
         up=packed("ffn_up", layouts.up),
-        ffn_sub_norm=weights.norm("ffn_sub_norm", i) if sub_norms else None,
+        ffn_sub_norm=norm("ffn_sub_norm"),
         down=packed("ffn_down", layouts.down),
+        q_norm=norm("attn_q_norm"),
+        k_norm=norm("attn_k_norm"),
     )
+
+
+def _trits(random: np.random.Generator, rows: int, cols: int) -> np.ndarray:
+    """int8 [rows, cols]."""
+    return np.frombuffer(random.bytes(rows * cols).translate(_TRITS), np.int8).reshape(rows, cols)
 
 
 def _code_table() -> bytes:

@@ -17,9 +17,11 @@ from bitnet_cli.native import KV_TYPES, Context
 _SHAPES = (
     Shape("relu²", "bitnet-b1.58", 512, 768, 2, 4, 2, 128, 512, True, 1e-5, 10000.0),
     Shape("silu", "llama", 256, 512, 1, 4, 2, 64, 512, False, 1e-6, 10000.0),
+    Shape("groups", "qwen3", 256, 512, 1, 4, 2, 64, 512, True, 1e-6, 10000.0, 4096, 128, True),
 )
 _TOKENS = [(97 * i + 11) % 512 for i in range(40)]
 _HEADS = ("f16", "q8_0", "q6_k", "q4_0")
+"""Of shapes whose embedding is not ternary."""
 
 
 def logits(isa: str, n_threads: int = 2) -> bytes:
@@ -30,7 +32,7 @@ def logits(isa: str, n_threads: int = 2) -> bytes:
             (("mad", True), ("mad", False), ("lut", True), ("lut", False))
         ):
             model = build(
-                RandomWeights(shape, _HEADS[i]),
+                RandomWeights(shape, None if shape.ternary_embedding else _HEADS[i]),
                 Context(isa, n_threads),
                 EngineOptions(kernel, skip_zeros),
                 64,

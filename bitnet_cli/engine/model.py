@@ -19,7 +19,7 @@ from bitnet_cli.engine.tensors import CheckedTensors, Dense, Tensors
 from bitnet_cli.errors import UsageError
 from bitnet_cli.formats.codecs import CodecFor, ternary_codec_for
 from bitnet_cli.formats.gguf_reader import GGUFReader
-from bitnet_cli.native import Context, DenseMatrix, TernaryMatrix
+from bitnet_cli.native import Context, DenseMatrix, Layout, TernaryMatrix
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,15 @@ class Model:
     """The head; None for an embedding model, which is done with the last hidden state."""
     reader: GGUFReader | None
     """Kept open: the embedding is a view of its mapping. None for a model that was made in memory."""
-    kernel: str
-    """`mad` or `lut`: how matrices that are read whole meet one token."""
-
     @property
     def path(self) -> Path:
         """The file, or the name of a model that has none."""
         return self.reader.path if self.reader is not None else Path(self.config.name)
+
+    @property
+    def kernel(self) -> str:
+        """`mad` or `lut`: how matrices that are read whole meet one token. Those with scales per group know no lookups."""
+        return "lut" if any(mat.layout is Layout.L3 for layer in self.layers for mat in layer.matrices) else "mad"
 
     @property
     def head(self) -> DenseMatrix:
@@ -149,7 +151,7 @@ class Model:
         layers = tuple(_load_layer(tensors, config, i, layouts) for i in range(config.n_layers))
         output_norm = tensors.vector("output_norm.weight", config.dim)
         tensors.refuse_leftovers()
-        return cls(config, ctx, embedding, layers, output_norm, output, reader, kernel)
+        return cls(config, ctx, embedding, layers, output_norm, output, reader)
 
 
 def check_structure(

@@ -42,7 +42,8 @@ def bench(
         typer.Option(
             "--embed-type",
             metavar="TYPE",
-            help="Head of a random model: f16, q8_0, q6_k, q4_0. Default: q6_k.",
+            help="Head of a random model: f16, q8_0, q6_k, q4_0, q2_0. Default: q6_k, or q2_0 where the shape's head is "
+            "ternary.",
         ),
     ] = None,
     ffn_zeros: Annotated[

@@ -16,6 +16,9 @@ TERNARY_WEIGHTS = {  # of all layers
     "falcon3-3b": 2_422_210_560,
     "falcon3-7b": 6_650_068_992,
     "falcon3-10b": 9_500_098_560,
+    "bonsai-1.7b": 1_409_286_144,
+    "bonsai-4b": 3_633_315_840,
+    "bonsai-8b": 6_945_767_424,
 }
 
 

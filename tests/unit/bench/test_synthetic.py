@@ -23,6 +23,8 @@ from bitnet_cli.text.tokenizer import Tokenizer
 RELU2 = Shape("relu2", "bitnet-b1.58", 512, 640, 2, 8, 2, 64, 700, True, 1e-5, 1e4, 128)
 SILU = Shape("silu", "llama", 256, 384, 2, 4, 2, 64, 300, False, 1e-6, 1e4, 128)
 ODD = Shape("odd", "bitnet", 320, 200, 2, 4, 4, 100, 300, True, 1e-5, 1e4, 128)
+GROUPS = Shape("groups", "qwen3", 256, 384, 2, 4, 2, 64, 300, True, 1e-6, 1e4, 128, 128, True)
+GROUPS_OF_64 = Shape("groups of 64", "qwen3", 192, 320, 2, 4, 2, 64, 300, False, 1e-6, 1e4, 128, 64, True)
 WHOLE = EngineOptions("mad", skip_zeros=False)
 SKIPPING = EngineOptions("mad")
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6]
@@ -45,6 +47,7 @@ def test_every_shape_runs_and_is_reproducible(shape: Shape, embed_type: str) -> 
 def test_the_head_is_q6_k_where_rows_allow_it() -> None:
     assert RandomWeights(SILU).embed_type == "q6_k"
     assert RandomWeights(ODD).embed_type == "q8_0"
+    assert RandomWeights(GROUPS).embed_type == "q2_0"
     with pytest.raises(UsageError, match="no whole blocks of `q6_k`"):
         RandomWeights(ODD, "q6_k")
 
@@ -57,6 +60,7 @@ def test_the_head_is_q6_k_where_rows_allow_it() -> None:
         ((RELU2, None, 2.0), "must be 0 to 1, not 2"),
         ((RELU2, None, -0.1), "must be 0 to 1"),
         ((RELU2, None, float("nan")), "must be 0 to 1"),
+        ((RELU2, "q2_0", 0.5), "a ternary one cannot"),
     ],
 )
 def test_what_cannot_be_made_is_refused(arguments: tuple, words: str) -> None:
@@ -87,6 +91,24 @@ def test_skipping_changes_no_bit() -> None:
         logits(build(weights, ctx, SKIPPING, 32)).tobytes()
         == logits(build(weights, ctx, WHOLE, 32)).tobytes()
     )
+
+
+@pytest.mark.parametrize("shape", [GROUPS, GROUPS_OF_64], ids=lambda shape: shape.name)
+def test_groups_have_scales_of_their_own_here_and_in_a_file(tmp_path: Path, shape: Shape) -> None:
+    ctx, weights, path = Context(None, 1), RandomWeights(shape), tmp_path / "model.gguf"
+    model = build(weights, ctx, WHOLE, 32)
+    matrix = weights.ternary("ffn_down", 0)
+    assert matrix.scales.shape == (shape.dim, shape.ffn_dim // shape.scale_group)
+    assert len(np.unique(matrix.scales)) > 100
+    assert model.layers[0].q_norm is not None and model.layers[0].q_norm.shape == (shape.head_dim,)
+    assert (model.embedding is model.output) == shape.tied
+    assert build(weights, ctx, EngineOptions("lut"), 32).kernel == "mad"  # Groups know no lookups.
+    assert np.isfinite(logits(model)).all() and logits(model).std() > 1
+    assert save(weights, path) == path.stat().st_size
+    with GGUFReader(path) as reader:
+        loaded = Model.load(reader, reader.metadata, ctx)
+        assert logits(loaded).tobytes() == logits(model).tobytes()
+        del loaded
 
 
 @pytest.mark.parametrize("shape", [RELU2, ODD], ids=lambda shape: shape.name)
