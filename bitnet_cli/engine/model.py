@@ -79,6 +79,7 @@ class Model:
     """The head; None for an embedding model, which is done with the last hidden state."""
     reader: GGUFReader | None
     """Kept open: the embedding is a view of its mapping. None for a model that was made in memory."""
+
     @property
     def path(self) -> Path:
         """The file, or the name of a model that has none."""
@@ -87,7 +88,8 @@ class Model:
     @property
     def kernel(self) -> str:
         """`mad` or `lut`: how matrices that are read whole meet one token. Those with scales per group know no lookups."""
-        return "lut" if any(mat.layout is Layout.L3 for layer in self.layers for mat in layer.matrices) else "mad"
+        layouts = {mat.layout for layer in self.layers for mat in layer.matrices}
+        return "lut" if Layout.L3 in layouts else "mad"
 
     @property
     def head(self) -> DenseMatrix:

@@ -100,6 +100,21 @@ _FALCON3 = {
     "7b": Sizes(3072, 23040, 28, 12, 4, 256, 131072, False),
     "10b": Sizes(3072, 23040, 40, 12, 4, 256, 131072, False),
 }
+_TRILM = {
+    size: Sizes(dim, ffn_dim, n_layers, n_heads, n_heads, dim // n_heads, 50304, False)
+    for size, dim, ffn_dim, n_layers, n_heads in (
+        ("99M", 512, 1280, 16, 8),
+        ("190M", 768, 2048, 16, 12),
+        ("390M", 1024, 2560, 24, 16),
+        ("560M", 1280, 3072, 24, 20),
+        ("830M", 1536, 4096, 24, 24),
+        ("1.1B", 1792, 5120, 24, 28),
+        ("1.5B", 2048, 6144, 24, 32),
+        ("2.4B", 2304, 7680, 30, 36),
+        ("3.9B", 3072, 9216, 30, 24),
+    )
+}
+"""Those of the paper on the Spectra suite (arXiv 2407.12327), which add up to the weights it counts."""
 _BONSAI = {
     "1.7B": Sizes(2048, 6144, 28, 16, 8, 128, 151936, True, True),
     "4B": Sizes(2560, 9728, 36, 32, 8, 128, 151936, True, True),
@@ -146,8 +161,9 @@ def _trilm() -> list[Entry]:
             f"TriLM {size}, base",
             _SEE,
             "f16",
+            sizes,
         )
-        for size in ("99M", "190M", "390M", "560M", "830M", "1.1B", "1.5B", "2.4B", "3.9B")
+        for size, sizes in _TRILM.items()
     ]
 
 

@@ -16,6 +16,20 @@ def test_sizes_follow_from_the_shape(name: str, gigabytes: float) -> None:
     assert CATALOGUE[name].download_bytes == pytest.approx(gigabytes * 1e9, rel=0.02)
 
 
+TRILM_MILLIONS = {
+    "99m": 99.74, "190m": 190.0, "390m": 392.4, "560m": 569.2, "830m": 834.0, "1.1b": 1149, "1.5b": 1515, "2.4b": 2461,
+    "3.9b": 3989,
+}  # fmt: skip
+"""Weights of each model, 10⁶, embedding and head included (arXiv 2407.12327)."""
+
+
+@pytest.mark.parametrize(("size", "millions"), TRILM_MILLIONS.items(), ids=str)
+def test_weights_of_trilm(size: str, millions: float) -> None:
+    sizes = CATALOGUE[f"trilm-{size}"].sizes
+    assert sizes is not None
+    assert sizes.ternary_weights + 2 * sizes.embedding_weights == pytest.approx(millions * 1e6, rel=0.003)
+
+
 def test_names_and_repositories_are_whole() -> None:
     for name, entry in CATALOGUE.items():
         assert name == entry.name == name.lower()
