@@ -17,7 +17,15 @@ from bitnet_cli.engine.calibration import kernel_for
 from bitnet_cli.engine.config import ModelConfig
 from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
 from bitnet_cli.errors import FormatError, UnsupportedError, UsageError, printable
-from bitnet_cli.formats.codecs import TERNARY_TYPES, CodecFor, codec, is_bare, ternary_codec_for
+from bitnet_cli.formats.codecs import (
+    READ_ONLY_CODECS,
+    TERNARY_TYPES,
+    CodecFor,
+    codec,
+    is_bare,
+    ternary_codec_for,
+)
+from bitnet_cli.formats.codecs.block_codec import ReadOnlyCodec
 from bitnet_cli.formats.codecs.q2_0 import Q2_0
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec, refuse_infinite
 from bitnet_cli.formats.codecs.ternary_floats import TernaryFloats
@@ -33,11 +41,11 @@ DENSE_TYPES = (GGMLType.F32, GGMLType.F16, GGMLType.BF16, GGMLType.Q8_0, GGMLTyp
 
 @dataclass(frozen=True)
 class Dense:
-    """A dense matrix as it lies in the file: the embedding."""
+    """A dense matrix as it lies in the file, or as floats if the kernels do not know its type: the embedding."""
 
     type: int
     data: np.ndarray
-    """uint8, a view of the mapped file."""
+    """uint8, a view of the mapped file unless it was decoded."""
     rows: int
     cols: int
 
@@ -287,13 +295,24 @@ class _Tensors:
 
     def dense(self, name: str, rows: int, cols: int) -> Dense:
         info = self.info(name, rows, cols)
+        foreign = next((each for each in READ_ONLY_CODECS if each.type_id == info.type), None)
+        if foreign is not None:
+            return Dense(int(GGMLType.F32), self.decoded(info, foreign), rows, cols)
         if info.type not in DENSE_TYPES:
-            known = ", ".join([*(type_name(t) for t in DENSE_TYPES), "ternary"])
+            types = (*DENSE_TYPES, *(each.type_id for each in READ_ONLY_CODECS))
+            known = ", ".join([*(type_name(t) for t in types), "ternary"])
             raise UnsupportedError(
                 f"{self.reader.path}: `{name}` of type {type_name(info.type)} is not supported",
                 hint=f"embeddings and heads can be {known}",
             )
         return Dense(int(info.type), self.reader.data(name), rows, cols)
+
+    def decoded(self, info: TensorInfo, foreign: ReadOnlyCodec) -> np.ndarray:
+        """A matrix of a type that the kernels do not know, as the bytes of its float32 values: uint8 [4 * values]."""
+        with located(self.reader.path, info.name):
+            values = foreign.decode(self.reader.data(info.name), info.shape)
+        self.reader.advise_done(info.name)
+        return values.view(np.uint8).reshape(-1)
 
     def head(self, name: str, rows: int, cols: int) -> DenseMatrix:
         """The head; rows that serve as embedding too come back from the file as they are read.
@@ -379,6 +398,9 @@ class _Structure(_Tensors):
 
     def __init__(self, reader: GGUFReader, codec_for: CodecFor) -> None:
         super().__init__(reader, None, codec_for)
+
+    def decoded(self, info: TensorInfo, foreign: ReadOnlyCodec) -> np.ndarray:
+        return np.empty(0, np.uint8)
 
     def head(self, name: str, rows: int, cols: int) -> DenseMatrix:
         if self.info(name, rows, cols).type in TERNARY_TYPES:

@@ -28,6 +28,8 @@ _ROUNDING = {
     GGMLType.Q8_0: 0.6 / 127,
     GGMLType.Q6_K: 0.08,
     GGMLType.Q4_0: 1 / 7.5,
+    GGMLType.Q4_K: 0.1,
+    GGMLType.IQ4_NL: 1 / 7.5,
 }
 _SMALLEST_F16 = 2.0**-24
 _SCALE_ROUNDING = {
