@@ -27,7 +27,7 @@ from bitnet_cli.cli.commands.verify_cache import verify_cache
 from bitnet_cli.cli.explain import explain
 from bitnet_cli.cli.output import out
 from bitnet_cli.cli.settings import chosen, default_map
-from bitnet_cli.cli.termination import Terminated, sigterm_raises
+from bitnet_cli.cli.termination import Terminated, termination_raises
 
 app = typer.Typer(
     name="bitnet",
@@ -90,7 +90,7 @@ def main(args: list[str] | None = None) -> int:
             stream.reconfigure(encoding="utf-8", errors="replace")
     out.json_mode = False
     try:
-        with sigterm_raises():
+        with termination_raises():
             return _run((sys.argv[1:] if args is None else args) or ["--help"])
     except BrokenPipeError:
         return 1  # The reader of our output has gone: nothing to say.

@@ -1,4 +1,4 @@
-"""SIGTERM as an exception, so that it leaves no half-written file behind."""
+"""SIGTERM, and the SIGHUP of a terminal that is closed, as an exception, so that they leave no half-written file behind."""
 
 from __future__ import annotations
 
@@ -7,26 +7,31 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
 
 class Terminated(BaseException):
     """The process was asked to end. Not an Exception, as KeyboardInterrupt is none: nobody handles it on the way."""
 
 
 @contextmanager
-def sigterm_raises() -> Iterator[None]:
-    """Inside the block SIGTERM raises Terminated; afterwards it does what it did before.
+def termination_raises() -> Iterator[None]:
+    """Inside the block SIGTERM and SIGHUP raise Terminated; afterwards they do what they did before.
 
-    Nothing changes where SIGTERM is ignored, and outside the main thread, where Python cannot set handlers.
+    Nothing changes where one is ignored, as `nohup` does, and outside the main thread, where Python cannot set handlers.
     """
-    before = signal.getsignal(signal.SIGTERM)
-    if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGTERM, _raise)
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    heard = [number for number in _SIGNALS if before[number] is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, _raise)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+        for number in heard:
+            signal.signal(number, before[number] or signal.SIG_DFL)
 
 
 def _raise(*_: object) -> None:

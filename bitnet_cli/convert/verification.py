@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bitnet_cli.convert.checkpoint import row_blocks
+from bitnet_cli.convert.gguf_source import values_of
 from bitnet_cli.convert.report import ConvertReport
 from bitnet_cli.convert.source import Source, TernaryWeights
 from bitnet_cli.convert.target import TargetTensor
@@ -119,14 +120,19 @@ def equal_bytes(first: np.ndarray, second: np.ndarray, give_back: Callable[[], N
 def first_difference(first: TernaryWeights, second: TernaryWeights) -> int | None:
     """The first row in which two matrices of one shape stand for different weights; None if there is none.
 
-    A group without weights may have any scale.
+    A group without weights may have any scale, and -1 times -s is 1 times s.
     """
     unequal = (first.trits != second.trits).any(axis=1)
     groups = max(first.scales.shape[1], second.scales.shape[1])
     live = first.trits.reshape(len(first.trits), groups, -1).any(axis=2)
     a, b = (np.repeat(each.scales, groups // each.scales.shape[1], axis=1) for each in (first, second))
     unequal |= ((a != b) & live).any(axis=1)
-    return int(np.argmax(unequal)) if unequal.any() else None
+    for start, stop in row_blocks(*first.trits.shape):
+        if unequal[start:stop].any():
+            differs = (values_of(first, start, stop) != values_of(second, start, stop)).any(axis=1)
+            if differs.any():
+                return start + int(np.argmax(differs))
+    return None
 
 
 def _difference(path: Path, name: str, message: str) -> FormatError:

@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 
 from bitnet_cli.errors import FormatError, UnsupportedError, printable
-from bitnet_cli.formats.codecs import TERNARY_TYPES, CodecFor, codec, is_bare
+from bitnet_cli.formats.codecs import READ_ONLY_CODECS, TERNARY_TYPES, CodecFor, codec, is_bare
 from bitnet_cli.formats.codecs.q2_0 import Q2_0
 from bitnet_cli.formats.codecs.ternary_codec import refuse_infinite
 from bitnet_cli.formats.codecs.ternary_floats import TernaryFloats
@@ -20,6 +20,8 @@ from bitnet_cli.formats.scales import simplest
 from bitnet_cli.native import Context, DenseMatrix, Layout, NotTernaryError, TernaryMatrix, lib
 
 DENSE_TYPES = (GGMLType.F32, GGMLType.F16, GGMLType.BF16, GGMLType.Q8_0, GGMLType.Q6_K, GGMLType.Q4_0)
+_READ_ONLY = {int(each.type_id): each for each in READ_ONLY_CODECS}
+"""Types that the kernels do not know: they become floats once, in memory."""
 
 
 @dataclass(frozen=True)
@@ -81,19 +83,28 @@ class Tensors:
         return values
 
     def embedding(self, name: str, rows: int, cols: int) -> Dense | DenseMatrix:
-        if self.info(name, rows, cols).type in TERNARY_TYPES:
+        if self.info(name, rows, cols).type in (*TERNARY_TYPES, *_READ_ONLY):
             return self.head(name, rows, cols)
         return self.dense(name, rows, cols)
 
     def dense(self, name: str, rows: int, cols: int) -> Dense:
         info = self.info(name, rows, cols)
         if info.type not in DENSE_TYPES:
-            known = ", ".join([*(type_name(t) for t in DENSE_TYPES), "ternary"])
+            known = ", ".join([*(type_name(t) for t in (*DENSE_TYPES, *_READ_ONLY)), "ternary"])
             raise UnsupportedError(
                 f"{self.reader.path}: `{name}` of type {type_name(info.type)} is not supported",
                 hint=f"embeddings and heads can be {known}",
             )
         return Dense(int(info.type), self.reader.data(name), rows, cols)
+
+    def decoded(self, name: str, rows: int, cols: int) -> Dense | None:
+        """A matrix of a type that the kernels do not know, as float32; None if they know it."""
+        info = self.info(name, rows, cols)
+        if info.type not in _READ_ONLY:
+            return None
+        with located(self.reader.path, name):
+            values = _READ_ONLY[info.type].decode(self.reader.data(name), info.shape)
+        return Dense(int(GGMLType.F32), values.view(np.uint8).reshape(-1), rows, cols)
 
     def head(self, name: str, rows: int, cols: int) -> DenseMatrix:
         """The head; rows that serve as embedding too come back from the file as they are read.
@@ -104,7 +115,7 @@ class Tensors:
         assert self.ctx is not None
         if self.info(name, rows, cols).type in TERNARY_TYPES:
             return DenseMatrix.from_ternary(self.ctx, self.ternary(name, rows, cols, Layout.T2))
-        dense = self.dense(name, rows, cols)
+        dense = self.decoded(name, rows, cols) or self.dense(name, rows, cols)
         mat = DenseMatrix(self.ctx, dense.type, dense.data, rows, cols)
         self.reader.advise_done(name)
         return mat
@@ -186,7 +197,7 @@ class CheckedTensors(Tensors):
     def head(self, name: str, rows: int, cols: int) -> DenseMatrix:
         if self.info(name, rows, cols).type in TERNARY_TYPES:
             self.ternary(name, rows, cols, Layout.T2)
-        else:
+        elif self.info(name).type not in _READ_ONLY:
             self.dense(name, rows, cols)
         return cast(DenseMatrix, None)
 

@@ -32,6 +32,12 @@ from bitnet_cli.formats.gguf_types import (
 )
 
 _VERSION = 3
+_ELSEWHERE = "free some space, or write elsewhere"
+_HINTS = {
+    errno.ENOSPC: _ELSEWHERE,
+    errno.EDQUOT: _ELSEWHERE,
+    errno.EFBIG: "this file system, or `ulimit -f`, takes no file as large: write elsewhere",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +165,7 @@ class GGUFWriter:
                 needed = f"{self.total_bytes / 1e6:.0f} MB"
                 raise BitnetError(
                     f"{self.path} needs {needed}, {free / 1e6:.0f} MB are free on that disk",
-                    hint="free some space, or write elsewhere",
+                    hint=_ELSEWHERE,
                 )
             return open(self._temporary, "xb", buffering=1 << 20)
         except FileNotFoundError:
@@ -209,8 +215,7 @@ class GGUFWriter:
             raise
 
     def _cannot_write(self, error: OSError) -> BitnetError:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "free some space, or write elsewhere" if full else "check the directory's owner and mode"
+        hint = _HINTS.get(error.errno or 0, "check the directory's owner and mode")
         return BitnetError(f"{self.path} cannot be written: {error.strerror}", hint=hint)
 
     def _fail(self, message: str) -> None:

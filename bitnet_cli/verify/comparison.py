@@ -28,17 +28,18 @@ _ROUNDING = {
     GGMLType.Q8_0: 0.6 / 127,
     GGMLType.Q6_K: 0.08,
     GGMLType.Q4_0: 1 / 7.5,
+    GGMLType.Q4_K: 0.1,
+    GGMLType.IQ4_NL: 1 / 7.5,
 }
 _SMALLEST_F16 = 2.0**-24
-_HALF_SCALES = (
-    GGMLType.TQ1_0,
-    GGMLType.TQ2_0,
-    GGMLType.Q2_0,
-    GGMLType.IQ1_BN,
-    GGMLType.F16,
-    GGMLType.BF16,
-)
-"""Types whose ternary weights have scales of 16 bits."""
+_SCALE_ROUNDING = {
+    **dict.fromkeys(
+        (GGMLType.TQ1_0, GGMLType.TQ2_0, GGMLType.Q2_0, GGMLType.PQ2_0, GGMLType.IQ1_BN, GGMLType.F16),
+        2.0**-11,
+    ),
+    GGMLType.BF16: 2.0**-8,
+}
+"""Relative error of a scale in the types whose ternary weights have scales of 16 bits."""
 _BLOCK = {int(each.type_id): each.block for each in DENSE_CODECS}
 
 
@@ -73,7 +74,7 @@ def compare(first: Source, a: SourceTensor, second: Source, b: SourceTensor) -> 
     if not (_readable(a) and _readable(b)):
         return Difference(weights, weights, math.inf, False, False)
     if _is_ternary(a) and _is_ternary(b):
-        return _compare_ternary(first.ternary(a), second.ternary(b), is_rounded=_rounds(a) != _rounds(b))
+        return _compare_ternary(first.ternary(a), second.ternary(b), _scale_rounding(a, b))
     return _compare_values(_values(first, a), _values(second, b), a, b)
 
 
@@ -106,22 +107,23 @@ def _values(source: Source, tensor: SourceTensor) -> Iterator[np.ndarray]:
         source.done(tensor)
 
 
-def _rounds(tensor: SourceTensor) -> bool:
-    """Whether the type stores scales in 16 bits."""
-    return GGMLType(tensor.kept) in _HALF_SCALES
+def _scale_rounding(a: SourceTensor, b: SourceTensor) -> float:
+    """By how much, relatively, scales of the two may differ: not at all if both types round them alike."""
+    first, second = (_SCALE_ROUNDING.get(GGMLType(each.kept), 0.0) for each in (a, b))
+    return 0.0 if first == second else max(first, second)
 
 
-def _compare_ternary(x: TernaryWeights, y: TernaryWeights, *, is_rounded: bool) -> Difference:
-    """is_rounded: one of the two has passed a type with scales of 16 bits, and the other one not."""
+def _compare_ternary(x: TernaryWeights, y: TernaryWeights, rounding: float) -> Difference:
+    """rounding: what `_scale_rounding` says of the types."""
     if first_difference(x, y) is None:
         return Difference(x.trits.size)
-    different, largest, explained = 0, 0.0, is_rounded and bool(np.array_equal(x.trits, y.trits))
+    different, largest, explained = 0, 0.0, rounding > 0 and bool(np.array_equal(x.trits, y.trits))
     for start, stop in row_blocks(*x.trits.shape):
         one, other = values_of(x, start, stop), values_of(y, start, stop)
         gap = np.abs(one - other)
         different += int(np.count_nonzero(gap))
         largest = max(largest, float(gap.max(initial=0.0)))
-        allowed = np.maximum(np.abs(one), np.abs(other)) * 2.0**-11 + _SMALLEST_F16
+        allowed = np.maximum(np.abs(one), np.abs(other)) * rounding + _SMALLEST_F16
         explained = explained and bool((gap <= allowed).all())
     return Difference(x.trits.size, different, largest, explained or different == 0)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from bitnet_cli.convert.checkpoint import row_blocks
 from bitnet_cli.convert.gguf_source import GGUFSource
-from bitnet_cli.convert.source import SourceTensor
+from bitnet_cli.convert.source import SourceTensor, TernaryWeights
 from bitnet_cli.errors import BitnetError, FormatError, UsageError
 from bitnet_cli.formats.codecs import DENSE_CODECS, TERNARY_FLOATS, TERNARY_TYPES
 from bitnet_cli.formats.gguf_types import type_name
@@ -50,8 +50,16 @@ def _check_ternary(source: GGUFSource, tensor: SourceTensor, report: VerifyRepor
         return
     if not weights.trits.any():
         report.remark(tensor.name, "all weights are 0")
-    elif not weights.scales.all():
+    elif _has_dead_weights(weights):
         report.remark(tensor.name, "a scale is 0 although its weights are not")
+
+
+def _has_dead_weights(weights: TernaryWeights) -> bool:
+    """Whether weights that are not 0 have the scale 0; a row or group of zeros may have it."""
+    rows, groups = len(weights.trits), weights.scales.shape[1]
+    return not weights.scales.all() and bool(
+        ((weights.scales == 0) & weights.trits.reshape(rows, groups, -1).any(axis=2)).any()
+    )
 
 
 def _check_dense(source: GGUFSource, tensor: SourceTensor, report: VerifyReport) -> None:

@@ -92,7 +92,12 @@ def test_ctrl_c_while_importing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "code", "word"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGHUP, 143, "terminated"),
+    ],
 )
 @pytest.mark.parametrize("verify", [(), ("--verify",)], ids=["plain", "verify"])
 def test_a_stopped_conversion_leaves_nothing(
@@ -109,21 +114,23 @@ def test_a_stopped_conversion_leaves_nothing(
     assert list(tmp_path.iterdir()) == [tmp_path / "m"]
 
 
-def test_sigterm_does_afterwards_what_it_did_before(bitnet: Callable) -> None:
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_do_afterwards_what_they_did_before(bitnet: Callable, number: int) -> None:
+    before = signal.getsignal(number)
     assert bitnet("--version").code == 0
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
 
 
-def test_ignored_sigterm_stays_ignored() -> None:
-    from bitnet_cli.cli.termination import sigterm_raises
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_ignored_signals_stay_ignored(number: int) -> None:
+    from bitnet_cli.cli.termination import termination_raises
 
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    before = signal.signal(number, signal.SIG_IGN)
     try:
-        with sigterm_raises():
-            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        with termination_raises():
+            assert signal.getsignal(number) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
 
 
 def test_a_reader_that_goes_away_is_no_disaster(tiny_gguf: Path) -> None:

@@ -8,7 +8,14 @@ from pathlib import Path
 import mutation
 import numpy as np
 
-from bitnet_cli.formats.codecs import CODECS, TERNARY_TYPES, BlockCodec, codec, ternary_codec_for
+from bitnet_cli.formats.codecs import (
+    CODECS,
+    TERNARY_TYPES,
+    BlockCodec,
+    ReadOnlyCodec,
+    codec,
+    ternary_codec_for,
+)
 from bitnet_cli.formats.codecs.tiled_codec import TiledCodec
 from bitnet_cli.formats.codecs.tiling import tiling_metadata
 from bitnet_cli.formats.file_mapping import located
@@ -42,7 +49,9 @@ def seeds() -> list[bytes]:
         shape = TILED_SHAPE if isinstance(each, TiledCodec) else (4, 256)
         values = rng.standard_normal(shape).astype(np.float32)
         if isinstance(each, BlockCodec):
-            encoded[each.name] = (each.type_id, shape, each.encode(values))
+            read_only = isinstance(each, ReadOnlyCodec)
+            data = rng.integers(0, 60, each.n_bytes(shape), np.uint8) if read_only else each.encode(values)
+            encoded[each.name] = (each.type_id, shape, data)
         else:
             trits = np.sign(values.round()).astype(np.int8)
             encoded[each.name] = (each.type_id, shape, each.encode(trits, 1.25))

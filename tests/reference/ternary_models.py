@@ -34,7 +34,7 @@ def ternary_model(
 ) -> TinyGGUF:
     """A tiny model with matrices of a type; one row of each is zero."""
     model = tiny_model(arch, dim=dim, ffn_dim=ffn_dim, n_layers=1)
-    codec = TERNARY_FLOATS[{"f32": 0, "f16": 1}[type_name]] if type_name in ("f32", "f16") else None
+    codec = TERNARY_FLOATS.get({"f32": 0, "f16": 1, "bf16": 30}.get(type_name, -1))
     for seed, (name, (ne, kind, _)) in enumerate(model.tensors.items()):
         if kind == TYPE_I2_S:
             shape = (ne[1], ne[0])

@@ -10,14 +10,16 @@ from collections.abc import Callable
 
 from bitnet_cli.errors import UnsupportedError, UsageError, printable
 from bitnet_cli.formats.codecs.bf16 import BF16
-from bitnet_cli.formats.codecs.block_codec import BlockCodec
+from bitnet_cli.formats.codecs.block_codec import BlockCodec, ReadOnlyCodec
 from bitnet_cli.formats.codecs.f16 import F16
 from bitnet_cli.formats.codecs.f32 import F32
 from bitnet_cli.formats.codecs.i2_s import I2S, I2SArm
 from bitnet_cli.formats.codecs.iq1_bn import IQ1_BN
 from bitnet_cli.formats.codecs.iq2_bn import IQ2_BN, IQ2_BN_R4
+from bitnet_cli.formats.codecs.iq4_nl import IQ4_NL
 from bitnet_cli.formats.codecs.q2_0 import PQ2_0, Q2_0
 from bitnet_cli.formats.codecs.q4_0 import Q4_0
+from bitnet_cli.formats.codecs.q4_k import Q4_K
 from bitnet_cli.formats.codecs.q6_k import Q6_K
 from bitnet_cli.formats.codecs.q8_0 import Q8_0
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
@@ -33,7 +35,10 @@ from bitnet_cli.formats.gguf_types import GGMLType, file_number, type_name
 Codec = BlockCodec | TernaryCodec
 """`codec.ternary` tells the two kinds apart; so does `isinstance(codec, BlockCodec)`."""
 
-DENSE_CODECS: tuple[BlockCodec, ...] = (F32(), F16(), BF16(), Q8_0(), Q6_K(), Q4_0())
+READ_ONLY_CODECS: tuple[ReadOnlyCodec, ...] = (Q4_K(), IQ4_NL())
+"""What other programs give embeddings beside ternary weights."""
+
+DENSE_CODECS: tuple[BlockCodec, ...] = (F32(), F16(), BF16(), Q8_0(), Q6_K(), Q4_0(), *READ_ONLY_CODECS)
 """In the order of their bits per value."""
 
 TERNARY_CODECS: tuple[TernaryCodec, ...] = (

@@ -100,6 +100,13 @@ class BlockCodec(ABC):
             raise RepresentationError(f"{self.name} cannot hold NaN, infinity or values this large")
 
 
+class ReadOnlyCodec(BlockCodec):
+    """A dense type that others write: its values are read, and the engine meets them as floats."""
+
+    def _encode_blocks(self, values: np.ndarray, out: np.ndarray) -> None:
+        raise RepresentationError(f"{self.name} is only read, not written")
+
+
 def chunks(n_blocks: int, block: int) -> Iterator[slice]:
     """Slices of blocks that together cover `n_blocks`, each about CHUNK_VALUES values."""
     step = max(1, CHUNK_VALUES // block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -27,7 +28,7 @@ from bitnet_cli.formats.gguf_writer import GGUFWriter, TensorSpec
 
 ROUNDING = {"tq1_0", "tq2_0", "q2_0", "f16"}
 """Types with scales in f16."""
-READ_ONLY = ("iq1_bn", "iq2_bn_r4", "f32")
+READ_ONLY = ("iq1_bn", "iq2_bn_r4", "pq2_0", "f32")
 TYPES = {"i2_s": 36, "tl1": 38, "tl2": 39, "tq1_0": 34, "tq2_0": 35, "q2_0": 42, "iq2_bn": 135, "f16": 1}
 FILE_TYPES = {"i2_s": 40, "tl1": 38, "tl2": 39, "tq1_0": 36, "tq2_0": 37, "q2_0": 41, "iq2_bn": 137, "f16": 1}
 
@@ -163,6 +164,17 @@ def test_widths_that_a_type_cannot_hold(tmp_path: Path, outtype: str, words: str
     for name in proposed:
         convert(path, tmp_path / f"{name}.gguf", outtype=name, verify=True)
         assert same_weights(weights_of(path), weights_of(tmp_path / f"{name}.gguf"))
+
+
+@pytest.mark.parametrize("scale", [-0.5, 0.0, -0.0])
+@pytest.mark.parametrize("outtype", OUTTYPES)
+def test_odd_scales_stand_for_the_same_weights(tmp_path: Path, outtype: str, scale: float) -> None:
+    """Floats hold the sign of a scale in the weights, and nothing of a matrix whose scale is 0."""
+    model = ternary_model()
+    ne, kind, raw = model.tensors["blk.0.attn_q.weight"]
+    model.tensors["blk.0.attn_q.weight"] = (ne, kind, raw[:-32] + struct.pack("<f", scale) + bytes(28))
+    convert(model.write(tmp_path / "in.gguf"), tmp_path / "out.gguf", outtype=outtype, verify=True)
+    assert same_weights(weights_of(tmp_path / "out.gguf"), plain_weights(model))
 
 
 def test_scales_in_tensors_of_their_own_are_folded_in(tmp_path: Path) -> None:

@@ -313,14 +313,19 @@ def test_too_little_room_is_seen_at_once(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == []
 
 
-def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [(errno.ENOSPC, "free some space"), (errno.EFBIG, "no file as large"), (errno.EIO, "owner")],
+)
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, hint: str) -> None:
     def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(gguf_writer.os, "fsync", full)
     with (
-        pytest.raises(BitnetError, match="cannot be written: No space left"),
+        pytest.raises(BitnetError, match=f"cannot be written: {os.strerror(number)}") as error,
         GGUFWriter(tmp_path / "x", [], [A]) as w,
     ):
         w.write("a", A_BYTES)
+    assert error.value.hint is not None and hint in error.value.hint
     assert left_behind(tmp_path) == []

@@ -157,6 +157,13 @@ def test_remarks(tmp_path: Path, case: str) -> None:
     assert report.ok
 
 
+@pytest.mark.parametrize("type_name", ["iq2_bn", "q2_0"])
+def test_scales_of_rows_that_are_zero_are_no_remark(tmp_path: Path, type_name: str) -> None:
+    """Types store 0 for a row or group without weights, which stays 0 where its neighbours do not agree."""
+    report = checked(ternary_model(type_name, "row").write(tmp_path / "x.gguf"))
+    assert report.ok and not [remark for remark in report.remarks if "scale" in str(remark)]
+
+
 LOADING = {
     "a norm of heads gone": ("qwen3", drop("blk.0.attn_q_norm.weight"), "`blk.0.attn_q_norm.weight`: "),
     "a norm behind of another size": (
@@ -259,6 +266,16 @@ def test_against_another_file(tmp_path: Path, case: str, outtype: str) -> None:
     change(model)
     report = checked(model.write(tmp_path / "b.gguf"), tmp_path / "sound.gguf")
     assert any(str(problem).startswith(expected) for problem in report.problems), report.problems
+
+
+@pytest.mark.parametrize("rounding", ["q2_0", "pq2_0", "iq1_bn", "tq1_0", "f16", "bf16"])
+def test_what_a_type_rounds_is_explained(tmp_path: Path, rounding: str) -> None:
+    exact = ternary_model(exact=False).write(tmp_path / "exact.gguf")
+    rounded = ternary_model(rounding, exact=False).write(tmp_path / "rounded.gguf")
+    for first, second in ((rounded, exact), (exact, rounded)):
+        report = checked(first, second)
+        assert report.ok, report.problems
+        assert any(kind.different for kind in report.kinds.values())
 
 
 def test_small_differences_between_equal_types_are_problems(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from bitnet_cli.formats.codecs import block_codec, codec_named
 from bitnet_cli.formats.codecs.block_codec import BlockCodec
 
 DENSE = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0"]
+READ_ONLY = ["q4_k", "iq4_nl"]
 
 
 def dense(name: str) -> BlockCodec:
@@ -57,7 +58,7 @@ def test_encodes_the_bytes_of_the_gguf_package(name: str, kind: str) -> None:
     assert dense(name).encode(values).tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("name", [*DENSE, *READ_ONLY])
 def test_decodes_random_bytes_as_the_gguf_package_does(name: str) -> None:
     codec = dense(name)
     raw = np.random.default_rng(3).integers(0, 256, codec.n_bytes((512, 512)), np.uint8)
@@ -72,8 +73,8 @@ def test_decodes_random_bytes_as_the_gguf_package_does(name: str) -> None:
 def finite(codec: BlockCodec, raw: np.ndarray) -> np.ndarray:
     """`raw` with the exponents of values, or of block scales, kept away from NaN: its payload may differ."""
     blocks = raw.reshape(-1, codec.block_bytes).copy()
-    top_byte = {"f32": 3, "f16": 1, "bf16": 1, "q8_0": 1, "q4_0": 1, "q6_k": 209}[codec.name]
-    blocks[:, top_byte] &= 0xBF
+    top_bytes = {"f32": [3], "q6_k": [209], "q4_k": [1, 3]}.get(codec.name, [1])
+    blocks[:, top_bytes] &= 0xBF
     return blocks.reshape(-1)
 
 
@@ -169,3 +170,9 @@ def test_lengths_are_checked(name: str) -> None:
             codec.encode(np.zeros((2, codec.block + 1), np.float32))
         with pytest.raises(RepresentationError, match=str(codec.block)):
             codec.decode(np.zeros(n, np.uint8), (2, codec.block - 1))
+
+
+@pytest.mark.parametrize("name", READ_ONLY)
+def test_what_is_only_read_is_not_written(name: str) -> None:
+    with pytest.raises(RepresentationError, match="only read"):
+        dense(name).encode(SAMPLES["normal"])

@@ -17,7 +17,10 @@ from bitnet_cli.formats.gguf_types import GGMLType
 
 
 def test_every_codec_is_found_by_number_and_name() -> None:
-    dense, ternary = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0"], [c.name for c in TERNARY_CODECS]
+    dense, ternary = (
+        ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0", "q4_k", "iq4_nl"],
+        [c.name for c in TERNARY_CODECS],
+    )
     assert ternary == [
         "iq1_bn",
         "tq1_0",
