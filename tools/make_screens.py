@@ -52,6 +52,10 @@ def taken(steps: list[Step], home: str) -> str:
     settings = [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
     tmux("new-session", "-d", "-s", "one", "-x", str(COLUMNS), "-y", str(LINES), *settings, shell)
     try:
+        while "$" not in tmux(
+            "capture-pane", "-t", "one", "-p"
+        ):  # Keys that come before the shell are shown twice.
+            time.sleep(0.1)
         for step in steps:
             before = tmux("capture-pane", "-t", "one", "-p").count(step.until)
             tmux("send-keys", "-t", "one", "-l", step.keys)

@@ -71,7 +71,7 @@ class Output:
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
         """Shows on a terminal that something goes on, as long as it does."""
-        shows = not self.json_mode and _is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
+        shows = self.draws
         if shows:
             sys.stderr.write(_paint(f"{what} …", "2"))
             sys.stderr.flush()
@@ -81,6 +81,10 @@ class Output:
             if shows:
                 sys.stderr.write("\r\x1b[K")
                 sys.stderr.flush()
+
+    def painted(self, text: str, code: str) -> str:
+        """A part of a result in a terminal style; as it is where stdout is no terminal, or colours are not wanted."""
+        return _paint(text, code, sys.stdout)
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """A table to stdout. Columns whose cells all begin with a digit or sign are set flush right."""
@@ -100,7 +104,7 @@ class Output:
     @property
     def draws(self) -> bool:
         """True if stderr is a terminal that bars can be drawn on."""
-        return not self.json_mode and _is_terminal(sys.stderr)
+        return not self.json_mode and _is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
 
     @contextmanager
     def bars(self, *columns: Any) -> Iterator[RichProgress]:
@@ -126,7 +130,7 @@ class Output:
         """
         if self.json_mode:
             yield _Silent()
-        elif _is_terminal(sys.stderr):
+        elif self.draws:
             with _bar(unit) as bar:
                 task = bar.add_task(label, total=total)
                 yield _Bar(bar, task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from bitnet_cli.hub.download import Observer, Plan
     from bitnet_cli.hub.selection import RemoteFile
 
-NAME_WIDTH = 22
+NAME_WIDTH, SHORT_NAME_WIDTH = 22, 14
+WIDE = 64
+"""Columns of a terminal from which on there is room for a bar, and for bytes where else a percentage is."""
 PAUSE_S = 5.0
 """Between two plain lines about one file."""
 
@@ -31,20 +34,22 @@ def transfer_view(plan: Plan) -> Iterator[Observer]:
         from rich.progress import (
             BarColumn,
             DownloadColumn,
+            TaskProgressColumn,
             TextColumn,
             TimeRemainingColumn,
             TransferSpeedColumn,
         )
 
+        is_wide = shutil.get_terminal_size().columns >= WIDE
+        how_far = (BarColumn(bar_width=None), DownloadColumn()) if is_wide else (TaskProgressColumn(),)
         columns = (
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            DownloadColumn(),
+            *how_far,
             TransferSpeedColumn(),
             TimeRemainingColumn(compact=True),
         )
         with out.bars(*columns) as bars:
-            yield _Bars(plan, bars)
+            yield _Bars(plan, bars, NAME_WIDTH if is_wide else SHORT_NAME_WIDTH)
     else:
         yield _Lines(plan)
 
@@ -85,10 +90,10 @@ class _Meter:
 class _Bars:
     """Two bars, of which rich takes care."""
 
-    def __init__(self, plan: Plan, bars: Progress) -> None:
-        self._bars, self._meter = bars, _Meter(plan)
+    def __init__(self, plan: Plan, bars: Progress, name_width: int) -> None:
+        self._bars, self._meter, self._width = bars, _Meter(plan), name_width
         done = plan.total_bytes - plan.missing_bytes
-        self._total = bars.add_task(_label("total"), total=plan.total_bytes, completed=done)
+        self._total = bars.add_task(_label("total", name_width), total=plan.total_bytes, completed=done)
         self._file: Any = None
         self._is_checking = False
 
@@ -116,7 +121,7 @@ class _Bars:
     def _show(self, file: RemoteFile, label: str, done: int) -> None:
         if self._file is not None:
             self._bars.remove_task(self._file)
-        self._file = self._bars.add_task(_label(label), total=file.size, completed=done)
+        self._file = self._bars.add_task(_label(label, self._width), total=file.size, completed=done)
         self._is_checking = False
 
 
@@ -158,8 +163,8 @@ class _Lines:
         out.note(sentence)
 
 
-def _label(text: str) -> str:
+def _label(text: str, width: int) -> str:
     """As much of a name as there is room for; its end says more than its beginning."""
     text = printable(text)
-    text = text if len(text) <= NAME_WIDTH else "…" + text[-(NAME_WIDTH - 1) :]
-    return text.ljust(NAME_WIDTH)
+    text = text if len(text) <= width else "…" + text[-(width - 1) :]
+    return text.ljust(width)

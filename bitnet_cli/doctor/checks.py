@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -17,11 +19,12 @@ from bitnet_cli.doctor.finding import Finding
 from bitnet_cli.doctor.self_check import is_proven, logits
 from bitnet_cli.engine.calibration import cache_file
 from bitnet_cli.errors import BitnetError
+from bitnet_cli.formats.codecs import TERNARY_TYPES
 from bitnet_cli.formats.gguf_reader import GGUFReader
 from bitnet_cli.hub import folders
 from bitnet_cli.hub.cache import cached_repos
 from bitnet_cli.hub.catalogue import CATALOGUE
-from bitnet_cli.hub.estimate import Estimate, memory_bytes
+from bitnet_cli.hub.estimate import estimate_of, memory_bytes
 from bitnet_cli.machine import memory, processors
 from bitnet_cli.native import Context, isas, physical_cores
 from bitnet_cli.native.processor import cpu_name
@@ -147,7 +150,7 @@ def speed() -> Iterator[Finding]:
     yield Finding("speed", "bandwidth", f"{found.bandwidth_gbps:.1f} GB/s read by {ctx.n_threads} threads")
     yield Finding("speed", "int8", f"{found.int8_gmacs:.0f} GMAC/s")
     assert _2B.sizes is not None
-    rate = Estimate(_2B.sizes.read_bytes, 0).tokens_per_s(found.bandwidth_gbps)
+    rate = estimate_of(_2B.sizes).tokens_per_s(found.bandwidth_gbps)
     yield Finding("speed", "2b", f"about {rate:.0f} tokens a second; `bitnet bench -m 2b` measures it")
 
 
@@ -165,7 +168,7 @@ def disk_folders() -> Iterator[Finding]:
 
 
 def cached_models() -> Iterator[Finding]:
-    """GGUF files of the hub's cache that are damaged, or have faults that are known and repaired when they are loaded."""
+    """GGUF files of the hub's cache that are damaged, or ternary with known faults, repaired when they are loaded."""
     for cache in cached_repos():
         for snapshot in cache.snapshots():
             for file in snapshot.files:
@@ -176,7 +179,8 @@ def cached_models() -> Iterator[Finding]:
 def _cached_model(name: str, path: Path) -> Iterator[Finding]:
     try:
         with GGUFReader(path) as reader:
-            _, notes = repair(reader.metadata)
+            is_ours = any(info.type in TERNARY_TYPES for info in reader.tensors.values())
+            _, notes = repair(reader.metadata) if is_ours else (None, [])
     except (BitnetError, OSError) as error:
         yield Finding(
             "folders", "models", f"{name}: {error}", "problem",
@@ -193,15 +197,15 @@ def _cached_model(name: str, path: Path) -> Iterator[Finding]:
 def _folder(name: str, path: Path) -> Finding:
     """A folder that need not be there, but must be possible to write."""
     there = path
-    while not there.exists() and there != there.parent:
+    while not os.path.lexists(there) and there != there.parent:  # `Path.exists` may raise.
         there = there.parent
-    if not os.access(there, os.W_OK):
+    if not os.path.isdir(there) or not os.access(there, os.W_OK | os.X_OK):
         return Finding(
             "folders", name, f"{path} cannot be written", "problem",
             "HF_HOME moves the hub's cache, XDG_CACHE_HOME the others",
         )  # fmt: skip
     free = shutil.disk_usage(there).free
-    used = f", holds {_gb(_size(path))}" if path.exists() else ", not there yet"
+    used = f", holds {_gb(_size(path))}" if there == path else ", not there yet"
     if free < _FULL_BYTES:
         return Finding(
             "folders", name, f"{path}{used}; {_gb(free)} free", "note",
@@ -211,13 +215,14 @@ def _folder(name: str, path: Path) -> Finding:
 
 
 def _size(path: Path) -> int:
-    """Bytes of all files below a folder; links count nothing."""
-    return sum(
-        os.lstat(os.path.join(root, file)).st_size
-        for root, _, files in os.walk(path)
-        for file in files
-        if not os.path.islink(os.path.join(root, file))
-    )
+    """Bytes of all files below a folder; links count nothing, nor does what goes meanwhile."""
+    total = 0
+    for root, _, files in os.walk(path):
+        for file in files:
+            with suppress(OSError):
+                status = os.lstat(os.path.join(root, file))
+                total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return total
 
 
 def versions() -> Iterator[Finding]:

@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,11 +169,15 @@ class RepoCache:
         temporary.write_text(commit, encoding="utf-8")
         os.replace(temporary, path)
 
-    def size_bytes(self) -> int:
-        """What the repository takes on disk, each content once, parts included."""
+    def size_bytes(self, snapshots: Sequence[Snapshot]) -> int:
+        """What the repository takes on disk, each content once, parts included.
+
+        Args:
+            snapshots: those of the repository, which whoever asks has read already: there may be thousands of files.
+        """
         # A part is allocated as it grows: its length says nothing about the room it takes.
         total = sum(_allocated(path) for path in self.parts())
-        contents = {file.content for snapshot in self.snapshots() for file in snapshot.files} | set(
+        contents = {file.content for snapshot in snapshots for file in snapshot.files} | set(
             self.blob_files()
         )
         return total + sum(max(0, _size(path)) for path in contents)
@@ -189,7 +193,7 @@ def cached_repos(root: Path | None = None) -> list[RepoCache]:
 def _cached_file(folder: Path, path: Path) -> CachedFile:
     content = path
     if path.is_symlink():  # One step only: a blob may itself be a link into a store that tools share.
-        content = Path(os.path.abspath(path.parent / os.readlink(path)))
+        content = Path(os.path.abspath(os.path.join(path.parent, os.readlink(path))))
     return CachedFile(path.relative_to(folder).as_posix(), path, content, _size(path))
 
 

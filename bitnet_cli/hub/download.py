@@ -21,7 +21,7 @@ from bitnet_cli.hub.cache import RepoCache
 from bitnet_cli.hub.digest import digest_of
 from bitnet_cli.hub.part_file import discard, missing_bytes, note_of, read_note
 from bitnet_cli.hub.remote import Hub, Listing
-from bitnet_cli.hub.selection import RemoteFile
+from bitnet_cli.hub.selection import RemoteFile, select
 from bitnet_cli.hub.transfer import Source, Watcher, fetch
 
 SPARE_BYTES = 64 << 20
@@ -303,22 +303,43 @@ def _check_room(plan: Plan) -> None:
     free = shutil.disk_usage(folder).free
     if free < plan.missing_bytes + SPARE_BYTES:
         raise BitnetError(
-            f"not enough room in {folder}: {plan.missing_bytes / 1e9:.2f} GB are to come, {free / 1e9:.2f} GB are free",
+            f"not enough room in {folder}: {plan.missing_bytes / 1e9:.2f} GB are to come and {SPARE_BYTES / 1e9:.2f} GB "
+            f"to stay free, {free / 1e9:.2f} GB are free",
             hint="`bitnet list` shows what could go (`bitnet rm`); HF_HOME or `--local-dir` name another disk",
         )
 
 
-def offline_files(cache: RepoCache, revision: str | None) -> list[Path]:
-    """What is here of a repository, for use without a network.
+def offline_path(
+    cache: RepoCache,
+    revision: str | None,
+    names: Sequence[str] = (),
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+) -> Path:
+    """What is here of a repository, for use without a network: the file, if it is one, else the folder of all.
+
+    Args:
+        cache: the repository.
+        revision: None for `main`.
+        names, include, exclude: what of it is asked for, as for `select`; all of it if nothing is said.
 
     Raises:
-        HubError: nothing is.
+        HubError: nothing of that is here, or a file that is named is not.
+        UsageError: a named file is of a kind that is never downloaded.
     """
     snapshot = cache.snapshot(revision)
-    files = [file.local for file in snapshot.files if file.size >= 0] if snapshot is not None else []
-    if not files:
+    here = [file for file in snapshot.files if file.size >= 0] if snapshot is not None else []
+    paths = [file.path for file in here]
+    try:
+        if names or include or exclude:
+            listed = [RemoteFile(file.path, file.size, file.content.name) for file in here]
+            paths = [file.path for file in select(listed, names, include, exclude)]
+    except HubError:
+        paths = []
+    if snapshot is None or not paths:
+        asked = "what is asked for of " if here else ""
         raise HubError(
-            f"`{cache.repo}` is not on this machine, and the network is switched off by HF_HUB_OFFLINE",
+            f"{asked}`{cache.repo}` is not on this machine, and the network is switched off by HF_HUB_OFFLINE",
             hint="unset HF_HUB_OFFLINE to download it",
         )
-    return files
+    return snapshot.folder / paths[0] if len(paths) == 1 else snapshot.folder

@@ -50,11 +50,16 @@ def estimate(wanted: Wanted, sizes: Sizes | None) -> Estimate | None:
         sizes: of the model, from the catalogue or its config.json; None if unknown.
     """
     if sizes is not None:
-        return Estimate(sizes.read_bytes, memory_bytes(sizes))
+        return estimate_of(sizes)
     if wanted.kind == "gguf":  # Nearly all of the file is weights, and each is read once.
         size = sum(file.size for file in wanted.files)
         return Estimate(size, size + FIXED_BYTES) if size else None
     return None
+
+
+def estimate_of(sizes: Sizes) -> Estimate:
+    """What a model of these sizes will take and give."""
+    return Estimate(sizes.read_bytes, memory_bytes(sizes))
 
 
 def sizes_of(config: bytes) -> Sizes | None:

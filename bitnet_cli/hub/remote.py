@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,7 @@ class Hub:
 
     def __init__(self, token: str | None = None, tell: Callable[[str], None] | None = None) -> None:
         self.endpoint = folders.endpoint()
-        if urlsplit(self.endpoint).scheme not in ("http", "https") or not urlsplit(self.endpoint).hostname:
+        if not _origin(self.endpoint):
             raise UsageError(
                 f"HF_ENDPOINT is not a web address: `{printable(self.endpoint)}`",
                 hint="it begins with https://",
@@ -90,7 +90,7 @@ class Hub:
         for _ in range(MAX_PAGES):
             if url is None:
                 break
-            if urlsplit(url)[:2] != urlsplit(base)[:2]:  # The token goes with it, to the hub only.
+            if _origin(url) != _origin(base):  # The token goes with it, to the hub only.
                 raise _nonsense(self.endpoint)
             page, url = self._json(url, subject)
             if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
@@ -170,7 +170,7 @@ class Hub:
                         "GET", url, headers=headers, timeout=folders.timeout_s(), follow_redirects=True
                     )
                 )
-            except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
+            except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, ImportError) as error:
                 raise _unreachable(error, self.endpoint) from None
             if response.status_code not in (200, 206):
                 raise refusal(response, subject, self.endpoint, has_token=bool(token))
@@ -315,10 +315,33 @@ def _retry_after(response: httpx2.Response) -> float | None:
     return float(found[1]) if found else None
 
 
+def _origin(url: str) -> tuple[str, str] | None:
+    """Scheme and host with port; None if it is not the address of a web page."""
+    try:
+        parts = urlsplit(url)
+        is_web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return (parts.scheme, parts.netloc) if is_web else None
+
+
 def _unreachable(error: Exception, where: str) -> HubError:
-    """What a failure of the network means."""
+    """What a failure of the network means.
+
+    Args:
+        where: the address or host that was asked; what the error says of itself, after a redirect, comes first.
+    """
+    import httpx2
+
+    if isinstance(error, httpx2.TransportError) and not isinstance(error, httpx2.UnsupportedProtocol):
+        with suppress(RuntimeError):  # It has no request if it was not made by one.
+            where = str(error.request.url)
     host = printable(urlsplit(where).hostname or where)
     reason = printable(str(error) or type(error).__name__)
+    if isinstance(error, FileNotFoundError):
+        return HubError(
+            "the file of trusted certificates is not there", hint="check SSL_CERT_FILE and SSL_CERT_DIR"
+        )
     if "CERTIFICATE" in reason.upper() or "certificate" in repr(error.__cause__):
         return HubError(
             f"the certificate of {host} cannot be trusted: {reason}",
@@ -327,6 +350,11 @@ def _unreachable(error: Exception, where: str) -> HubError:
     kind = type(error).__name__
     if "Timeout" in kind:
         reason = "no answer in time"
+    if kind in ("ImportError", "ValueError"):
+        return HubError(
+            f"the proxy cannot be used: {reason}",
+            hint="check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY; one for SOCKS needs `pip install socksio`",
+        )
     if kind in ("UnsupportedProtocol", "InvalidURL", "TooManyRedirects", "UnicodeError"):
         return HubError(f"{host} sends to an address that cannot be used: {reason}", hint="check HF_ENDPOINT")
     return HubError(

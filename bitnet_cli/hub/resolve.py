@@ -72,7 +72,7 @@ def find_local(name: ModelName, need: Need) -> Local | None:
         has_checkpoint = name.file is None and _is_complete(snapshot, here)
         if need == "checkpoint" and has_checkpoint:
             return folder
-        gguf = _gguf_in(here, name.file, recommended)
+        gguf = _gguf_in(repo, here, name.file, recommended)
         if gguf is not None:
             return Local(snapshot.folder / gguf, "gguf", repo, snapshot.commit)
         if has_checkpoint:
@@ -99,7 +99,7 @@ def find_remote(name: ModelName, need: Need, hub: Hub) -> Wanted:
             return Wanted(listing, checkpoint, "checkpoint")
         if name.file is not None:
             return Wanted(listing, select(listing.files, [name.file]), _kind_of(name.file))
-        gguf = best_gguf([file.path for file in listing.files], recommended)
+        gguf = best_gguf([file.path for file in listing.files], recommended, repo=repo)
         if gguf is not None:
             return Wanted(listing, select(listing.files, [gguf]), "gguf")
         if checkpoint:
@@ -117,12 +117,12 @@ def _kind_of(file: str) -> Need:
     return "gguf"
 
 
-def _gguf_in(here: Sequence[str], named: str | None, recommended: str | None) -> str | None:
+def _gguf_in(repo: str, here: Sequence[str], named: str | None, recommended: str | None) -> str | None:
     if named is not None:
         return named if named in here else None
     if recommended is not None and recommended not in here:
         return None  # Another file was fetched once: that is no reason to run it in place of the best one.
-    return best_gguf(here, recommended)
+    return best_gguf(here, recommended, repo=repo)
 
 
 def _is_complete(snapshot: Snapshot, here: Sequence[str]) -> bool:

@@ -12,6 +12,8 @@ from bitnet_cli.errors import HubError, UsageError, printable
 
 ALLOWED = (".safetensors", ".gguf", ".json", ".model", ".txt", ".jinja", ".md")
 """Endings of files that hold data and nothing that a program could be told to run."""
+PROGRAMS = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+"""Endings of weights in which a program may hide."""
 _LICENCE = re.compile(r"(licen[cs]e|notice)([_-][\w-]*)?", re.IGNORECASE)
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
@@ -78,6 +80,11 @@ def is_allowed(path: str) -> bool:
     return name.lower().endswith(ALLOWED) or _LICENCE.fullmatch(name) is not None
 
 
+def is_pickle(path: str) -> bool:
+    """True for weights that are never downloaded."""
+    return path.lower().endswith(PROGRAMS)
+
+
 def select(
     listed: Sequence[RemoteFile],
     names: Sequence[str] = (),
@@ -141,8 +148,13 @@ def ggufs_of(files: Iterable[RemoteFile]) -> list[RemoteFile]:
     return [file for file in files if file.path.lower().endswith(".gguf")]
 
 
-def best_gguf(paths: Sequence[str], recommended: str | None = None) -> str | None:
+def best_gguf(paths: Sequence[str], recommended: str | None = None, *, repo: str = "ORG/NAME") -> str | None:
     """The GGUF file to run: the recommended one, or the first by PREFERRED; None if there is none.
+
+    Args:
+        paths: of the repository.
+        recommended: one of them, if somebody recommends one.
+        repo: the repository's name, for messages.
 
     Raises:
         UsageError: several are equally good.
@@ -158,9 +170,10 @@ def best_gguf(paths: Sequence[str], recommended: str | None = None) -> str | Non
             return found[0]
         if found:
             break
+    more = " or another" if len(ggufs) > 3 else ""
     raise UsageError(
-        f"the repository has {len(ggufs)} GGUF files",
-        hint="name one, for example `org/name/" + printable(ggufs[0]) + "`",
+        f"`{repo}` has {len(ggufs)} GGUF files, none better than the others",
+        hint="name one: " + " or ".join(f"`{repo}/{printable(path)}`" for path in ggufs[:3]) + more,
     )
 
 

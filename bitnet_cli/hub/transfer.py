@@ -74,7 +74,8 @@ def fetch(source: Source, file: RemoteFile, part_path: Path, watcher: Watcher) -
 
 def _fill(source: Source, file: RemoteFile, part_path: Path, watcher: Watcher) -> None:
     """Fetches what is missing of a part: in pieces, or as a whole from a server that knows no ranges."""
-    for piece_bytes, n_threads in ((PIECE_BYTES, CONNECTIONS), (max(1, file.size), 1)):
+    whole = (max(1, file.size), 1)  # A server without ranges begins anew after each cut.
+    for piece_bytes, n_threads in ((PIECE_BYTES, CONNECTIONS), *[whole] * (TRIES - 1)):
         # A new one each time: threads of the first try may live a little longer, and must find theirs closed.
         part = PartFile(part_path, file)
         try:
@@ -85,7 +86,10 @@ def _fill(source: Source, file: RemoteFile, part_path: Path, watcher: Watcher) -
             discard(part_path)
         finally:
             part.close()
-    raise HubError(f"the server sends `{file.path}` in a way that makes no sense", hint="check HF_ENDPOINT")
+    raise HubError(
+        f"the server sends `{file.path}` neither whole nor in the ranges that it is asked for",
+        hint="try another network, or a mirror (HF_ENDPOINT)",
+    )
 
 
 class _Workers:

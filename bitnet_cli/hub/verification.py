@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Literal
 from bitnet_cli.hub.cache import RepoCache, cached_repos
 from bitnet_cli.hub.converted import converted_models
 from bitnet_cli.hub.digest import digest_of
+from bitnet_cli.hub.selection import is_allowed
 
 State = Literal["right", "damaged", "missing", "unreadable", "unknown"]
 
@@ -41,11 +43,12 @@ class Finding:
             return None
         if self.state == "unreadable":
             return "check its permissions and its disk"
-        if self.state == "missing":
-            return f"`bitnet download {self.check.repo}` fetches it again"
-        if "--" in self.check.path.parent.name:
+        if self.state == "damaged" and "--" in self.check.path.parent.name:
             return f"delete it; the next `bitnet run -m {self.check.repo}` makes it again"
-        return f"delete it, then `bitnet download {self.check.repo}` fetches it again"
+        first = "" if self.state == "missing" else "delete it, then "
+        if not is_allowed(self.check.name):  # Another tool's, or of a name that nobody knows any more.
+            return f"{first}let the program that downloaded it fetch it again"
+        return f"{first}`bitnet download {self.check.repo} {shlex.quote(self.check.name)}` fetches it again"
 
 
 def checks() -> list[Check]:

@@ -104,6 +104,17 @@ def test_a_wrong_variable_is_named(bitnet: Callable, file: Path, monkeypatch: py
     assert ran.code == 2 and "BITNET_TEMP" in ran.err and "unset BITNET_TEMP" in ran.err
 
 
+def test_a_link_and_a_mode_stay(bitnet: Callable, file: Path, tmp_path: Path) -> None:
+    """Many people keep such files elsewhere, under version control, and link to them."""
+    kept = tmp_path / "kept.toml"
+    kept.write_text("temp = 0.1\n")
+    kept.chmod(0o600)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.symlink_to(kept)
+    assert bitnet("config", "temp", "0.5").code == 0
+    assert file.is_symlink() and kept.read_text() == "temp = 0.5\n" and kept.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_folder_that_cannot_be_written(bitnet: Callable, file: Path, tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("a file")
     ran = bitnet("config", "temp", "0.5")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_gguf import STRING, tiny_model
+from tiny_gguf import STRING, TYPE_I2_S, tiny_model
 
 from bitnet_cli.doctor import checks, self_check
 from bitnet_cli.machine import Memory
@@ -48,6 +49,26 @@ def test_on_a_screen(bitnet: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(len(line) <= 80 for line in ran.out.splitlines() if "/" not in line)
 
 
+def test_on_a_narrow_screen(bitnet: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "48")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    lines = bitnet("doctor", "--quick").out.splitlines()
+    advice = next(i for i, line in enumerate(lines) if "→" in line)
+    assert all(len(line) <= 48 for line in lines[advice : advice + 2])
+
+
+def test_a_terminal_without_colours(bitnet: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert "\x1b[32m" in out_of(bitnet, monkeypatch, "xterm")
+    assert "\x1b" not in out_of(bitnet, monkeypatch, "dumb")
+
+
+def out_of(bitnet: Callable, monkeypatch: pytest.MonkeyPatch, term: str) -> str:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", term)
+    return bitnet("doctor", "--quick").out
+
+
 def test_wrong_kernels_are_a_problem(bitnet: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     if not any(isa.supported and isa.name != "scalar" for isa in isas()):
         pytest.skip("this CPU has nothing but plain C")
@@ -79,6 +100,26 @@ def test_a_folder_that_cannot_be_written(bitnet: Callable, monkeypatch: pytest.M
     assert ran.code == 1 and "HF_HOME" in findings(ran.out)["folders/hub cache"]["advice"]
 
 
+def test_a_folder_below_a_file(bitnet: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "file" / "hf"))
+    found = findings(bitnet(*QUICK).out)["folders/hub cache"]
+    assert found["mark"] == "problem" and "cannot be written" in found["text"]
+
+
+def test_a_folder_that_cannot_be_searched(
+    bitnet: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may search every folder")
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o000)
+    monkeypatch.setenv("HF_HOME", str(closed / "hf"))
+    found = findings(bitnet(*QUICK).out)["folders/hub cache"]
+    closed.chmod(0o700)
+    assert found["mark"] == "problem" and "cannot be written" in found["text"]
+
+
 def test_huge_pages_and_cores(bitnet: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "enabled").write_text("always madvise [never]\n")
     monkeypatch.setattr(checks, "_HUGE_PAGES", tmp_path / "enabled")
@@ -98,13 +139,16 @@ def test_version(bitnet: Callable) -> None:
 
 
 def test_files_of_the_cache(bitnet: Callable, folders: Path) -> None:
-    """One that is well is not mentioned, one that has a known fault is, and one that is damaged is a problem."""
+    """One that is well is not mentioned, nor another program's; one that has a known fault or is damaged is."""
     faulty = tiny_model()
     faulty.metadata["tokenizer.chat_template"] = (STRING, "{{ 'BITNETAssistant: ' }}")
     snapshot = folders / "hf" / "hub" / "models--org--name" / "snapshots" / ("a" * 40)
     snapshot.mkdir(parents=True)
     tiny_model().write(snapshot / "well.gguf")
     faulty.write(snapshot / "faulty.gguf")
+    faulty.metadata["general.architecture"] = (STRING, "llama")
+    faulty.tensors = {name: value for name, value in faulty.tensors.items() if value[1] != TYPE_I2_S}
+    faulty.write(snapshot / "another.gguf")
     (snapshot / "damaged.gguf").write_bytes(b"GGUF nonsense")
     ran = bitnet(*QUICK)
     models = [

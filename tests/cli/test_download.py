@@ -80,6 +80,21 @@ def test_a_dry_run_fetches_nothing(hub: FakeHub, bitnet: Bitnet) -> None:
     assert value["dry_run"] and value["missing_bytes"] == 20_002
 
 
+def test_weights_that_are_left_out_are_named(hub: FakeHub, bitnet: Bitnet) -> None:
+    hub.add(REPO).files = {"config.json": b"{}", "a.bin": b"x", "b.pt": b"y", ".gitattributes": b""}
+    assert "left out: `a.bin` and 1 more, weights in a format that" in bitnet("download", REPO).err
+    assert json.loads(bitnet("download", REPO, "--json").out)["left_out"] == ["a.bin", "b.pt"]
+    hub.repos[REPO].files["model.safetensors"] = noise(20_000)
+    assert "left out" not in bitnet("download", REPO).err
+
+
+def test_several_files_to_run(hub: FakeHub, bitnet: Bitnet) -> None:
+    hub.add(REPO).files = {f"{name}.gguf": b"GGUF" for name in "abcd"}
+    ran = bitnet("run", "-m", REPO, "hi")
+    assert ran.code == 2 and f"`{REPO}` has 4 GGUF files" in ran.err
+    assert f"`{REPO}/a.gguf` or `{REPO}/b.gguf` or `{REPO}/c.gguf` or another" in ran.err
+
+
 def test_patterns_files_and_a_folder(hub: FakeHub, bitnet: Bitnet, tmp_path: Path) -> None:
     hub.add(REPO, model__safetensors=noise(20_000), config__json=b"{}", other__gguf=b"GGUF")
     ran = bitnet(
@@ -130,6 +145,29 @@ def test_offline_takes_what_is_here(hub: FakeHub, bitnet: Bitnet, monkeypatch: p
     assert len(hub.log) == asked
 
 
+@pytest.mark.parametrize(
+    ("args", "code", "what"),
+    [
+        (["config.json"], 0, "config.json"),
+        (["missing.gguf"], 1, "what is asked for of `org/model` is not on this machine"),
+        (["--include", "*.gguf"], 1, "what is asked for of `org/model` is not on this machine"),
+        (["--include", "*.json", "--exclude", "d/*"], 0, "config.json"),
+        (["--include", "d/*"], 0, "d/e.json"),
+        (["x.json", "--include", "*"], 2, "patterns have no meaning"),
+        (["x.bin"], 1, "what is asked for"),
+    ],
+)
+def test_offline_takes_what_is_asked_for(
+    hub: FakeHub, bitnet: Bitnet, monkeypatch: pytest.MonkeyPatch, args: list[str], code: int, what: str
+) -> None:
+    hub.add(REPO).files = {"model.safetensors": noise(20_000), "config.json": b"{}", "d/e.json": b"[]"}
+    assert bitnet("download", REPO).code == 0
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    ran = bitnet("download", REPO, *args)
+    assert ran.code == code and what in (ran.err if code else ran.out.removesuffix("\n"))
+    assert bool(ran.out) == (code == 0)
+
+
 def test_damage_in_the_cache_is_named(hub: FakeHub, bitnet: Bitnet) -> None:
     hub.add(REPO, model__gguf=noise(20_000))
     path = Path(bitnet("download", REPO).out.strip())
@@ -138,7 +176,7 @@ def test_damage_in_the_cache_is_named(hub: FakeHub, bitnet: Bitnet) -> None:
     assert ran.code == 1
     assert (
         ran.out.startswith("damaged: org/model model.gguf (")
-        and "then `bitnet download org/model`" in ran.out
+        and "then `bitnet download org/model model.gguf`" in ran.out
     )
     assert json.loads(bitnet("verify-cache", "--json").out)["problems"][0]["state"] == "damaged"
 
@@ -225,6 +263,27 @@ def test_a_checkpoint_is_converted_to_types_that_hold_it(
         assert {type_name(tensor.type).lower() for tensor in reader.tensors.values()} == types | {"f32"}
     ran = bitnet("verify", str(made.path), "--against", str(source), "--json")
     assert ran.code == 0, ran.err
+
+
+def test_a_list_reads_each_repository_once(
+    hub: FakeHub, bitnet: Bitnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add(REPO, config__json=b"{}")
+    assert bitnet("download", REPO).code == 0
+    read: list[str] = []
+    snapshots = RepoCache.snapshots
+    monkeypatch.setattr(RepoCache, "snapshots", lambda self: read.append(self.repo) or snapshots(self))
+    assert REPO in bitnet("list").out and read == [REPO]
+
+
+def test_what_another_tool_downloaded_can_go(hub: FakeHub, bitnet: Bitnet, tmp_path: Path) -> None:
+    """Repositories of early days have no ORG; `bitnet list` shows them as they are."""
+    folder = tmp_path / "hf" / "hub" / "models--gpt2"
+    (folder / "snapshots" / ("a" * 40)).mkdir(parents=True)
+    (folder / "snapshots" / ("a" * 40) / "config.json").write_text("{}")
+    assert bitnet("list").out.splitlines()[1].split()[0] == "gpt2"
+    assert bitnet("rm", "gpt3", "--yes").code == 2 and bitnet("rm", "gpt2@" + "b" * 40, "--yes").code == 1
+    assert bitnet("rm", "gpt2", "--yes").code == 0 and not folder.exists()
 
 
 def test_the_catalogue(bitnet: Bitnet) -> None:

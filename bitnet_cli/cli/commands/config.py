@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -149,11 +150,14 @@ def _line(name: str, value: str) -> str:
 
 
 def _replace(file: Path, raw: bytes) -> None:
-    """The file as a whole or not at all."""
+    """The file as a whole or not at all; what a link leads to is replaced, not the link, and its mode stays."""
+    file = file.resolve()
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(raw)
+        if file.exists():
+            shutil.copymode(file, part)
         os.replace(part, file)
     except OSError as error:
         part.unlink(missing_ok=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 import textwrap
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,17 +66,16 @@ def _report(found: list[Finding]) -> str:
             section = finding.section
             lines += ([""] if lines else []) + [section]
         mark, colour = _MARKS[finding.mark]
-        lines += _lines(f"  {_painted(mark, colour)} {finding.name:<{_NAME_WIDTH}} ", finding.text)
+        lines += _lines(f"  {out.painted(mark, colour)} {finding.name:<{_NAME_WIDTH}} ", finding.text)
         if finding.advice is not None:
             lines += _lines(" " * (4 + _NAME_WIDTH) + " → ", finding.advice)
     return "\n".join(lines)
 
 
 def _lines(head: str, text: str) -> list[str]:
-    indent = " " * (5 + _NAME_WIDTH)
-    width = max(shutil.get_terminal_size().columns, 40) - len(indent)
+    rest = " " * (5 + _NAME_WIDTH + (2 if head.endswith("→ ") else 0))
+    width = max(shutil.get_terminal_size().columns, 40) - len(rest)
     parts = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
-    rest = indent + ("  " if head.endswith("→ ") else "")
     return [head + parts[0], *(rest + part for part in parts[1:])]
 
 
@@ -89,9 +86,3 @@ def _summary(found: list[Finding]) -> str:
     return "no problems" + (
         f"; {counts['note']} remark{'s' if counts['note'] > 1 else ''}" if counts["note"] else ""
     )
-
-
-def _painted(text: str, colour: str) -> str:
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
-        return text
-    return f"\x1b[{colour}m{text}\x1b[0m"

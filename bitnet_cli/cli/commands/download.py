@@ -84,7 +84,7 @@ def download(
 
     name = parse(model).at(revision)
     if folders.is_offline() and local_dir is None:
-        _report_offline(name)
+        _report_offline(name, _named(name, files or [], include or [], exclude or []), include, exclude)
         return
     from bitnet_cli.cli.forecast import forecast
     from bitnet_cli.cli.transfer_view import transfer_view
@@ -116,14 +116,20 @@ def _wanted(hub: Hub, name: ModelName, files: list[str], include: list[str], exc
     from bitnet_cli.hub.resolve import Wanted, find_remote
     from bitnet_cli.hub.selection import ggufs_of, select
 
-    names = [*([name.file] if name.file else []), *files]
-    if names and (include or exclude):
-        raise UsageError("files are named, so patterns have no meaning", hint="leave one of them out")
+    names = _named(name, files, include, exclude)
     if name.entry is not None and not names and not include and not exclude:
         return find_remote(name, "gguf", hub)
     listing = hub.listing(name.repo, name.revision)
     chosen = select(listing.files, names, include, exclude)
     return Wanted(listing, chosen, "gguf" if len(ggufs_of(chosen)) == 1 else "checkpoint")
+
+
+def _named(name: ModelName, files: list[str], include: list[str], exclude: list[str]) -> list[str]:
+    """The files that are named. Raises UsageError if there are patterns as well."""
+    names = [*([name.file] if name.file else []), *files]
+    if names and (include or exclude):
+        raise UsageError("files are named, so patterns have no meaning", hint="leave one of them out")
+    return names
 
 
 def _announce(plan: Plan, prospect: Forecast | None, *, list_files: bool) -> None:
@@ -136,6 +142,9 @@ def _announce(plan: Plan, prospect: Forecast | None, *, list_files: bool) -> Non
         )
     out.note(f"{plan.listing.repo} at {plan.listing.commit[:7]}")
     out.note(f"{n} file{'s' if n > 1 else ''}, {state}")
+    if pickles := _pickles(plan):
+        more = f" and {len(pickles) - 1} more" if len(pickles) > 1 else ""
+        out.note(f"left out: `{pickles[0]}`{more}, weights in a format that can hold programs")
     for sentence in prospect.sentences() if prospect is not None else []:
         out.note(sentence)
     if list_files and not out.json_mode:
@@ -148,6 +157,15 @@ def _announce(plan: Plan, prospect: Forecast | None, *, list_files: bool) -> Non
             for item in plan.items
         ]
         out.table("", ("file", "size", "state"), rows)
+
+
+def _pickles(plan: Plan) -> list[str]:
+    """Weights of the repository that are not downloaded, unless there are others for them."""
+    from bitnet_cli.hub.selection import is_pickle
+
+    if any(item.file.path.lower().endswith((".safetensors", ".gguf")) for item in plan.items):
+        return []
+    return [file.path for file in plan.listing.files if is_pickle(file.path)]
 
 
 def _path(plan: Plan) -> Path:
@@ -168,6 +186,7 @@ def _value(
         "missing_bytes": missing,
         "seconds": round(seconds, 3),
         **({} if prospect is None else prospect.to_json()),
+        "left_out": _pickles(plan),
         "files": [
             {
                 "path": item.file.path,
@@ -181,18 +200,20 @@ def _value(
     }
 
 
-def _report_offline(name: ModelName) -> None:
-    """Under HF_HUB_OFFLINE: what is here, or an error."""
+def _report_offline(
+    name: ModelName, names: list[str], include: list[str] | None, exclude: list[str] | None
+) -> None:
+    """Under HF_HUB_OFFLINE: what is here of what is asked for, or an error."""
     from bitnet_cli.hub.cache import RepoCache
-    from bitnet_cli.hub.download import offline_files
+    from bitnet_cli.hub.download import offline_path
     from bitnet_cli.hub.resolve import find_local
 
-    found = find_local(name, "gguf")
+    found = None if names or include or exclude else find_local(name, "gguf")
     if found is not None:
         path, repo = found.path, found.repo
     else:
-        files = offline_files(RepoCache(name.repo), name.revision)
-        path, repo = files[0] if len(files) == 1 else files[0].parent, name.repo
+        path = offline_path(RepoCache(name.repo), name.revision, names, include or [], exclude or [])
+        repo = name.repo
     out.note("offline: taking what is here, complete or not")
     if out.json_mode:
         out.json({"repo": repo, "path": str(path), "offline": True})

@@ -70,7 +70,7 @@ def _repo_row(cache: RepoCache, name: str | None) -> dict[str, Any]:
         "repo": cache.repo,
         "name": name,
         "kind": "+".join(kinds) or "other",
-        "size": cache.size_bytes(),
+        "size": cache.size_bytes(snapshots),
         "path": str(cache.folder),
         "revisions": [
             {

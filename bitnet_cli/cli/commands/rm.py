@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from bitnet_cli.cli.options import JsonOpt, YesOpt
 from bitnet_cli.cli.output import out
 from bitnet_cli.cli.sizes import size_text
 from bitnet_cli.errors import HubError, UsageError
+
+if TYPE_CHECKING:
+    from bitnet_cli.hub.names import ModelName
 
 
 def rm(
@@ -30,10 +33,9 @@ def rm(
 
       bitnet rm microsoft/bitnet-b1.58-2B-4T@main --yes
     """
-    from bitnet_cli.hub.names import parse
     from bitnet_cli.hub.removal import plan_removal, remove
 
-    name = parse(model)
+    name = _name(model)
     if name.file is not None:
         raise UsageError("`bitnet rm` takes whole models, not files", hint=f"`bitnet rm {name.repo}`")
     repos = [name.repo]
@@ -52,3 +54,16 @@ def rm(
         out.json({"removed": [removal.cache.repo for removal in found], "bytes": size})
     else:
         out.note(f"deleted {what}: {size_text(size)} freed")
+
+
+def _name(text: str) -> ModelName:
+    """The model that is meant; a repository without ORG that another tool has downloaded is one, too."""
+    from bitnet_cli.hub.cache import cached_repos
+    from bitnet_cli.hub.catalogue import CATALOGUE
+    from bitnet_cli.hub.names import ModelName, parse
+
+    repo, _, revision = text.partition("@")
+    is_foreign = "/" not in text and repo.lower() not in CATALOGUE
+    if is_foreign and repo in {cache.repo for cache in cached_repos()}:
+        return ModelName(repo, revision or None)
+    return parse(text)

@@ -14,7 +14,7 @@ from fake_hub import FakeHub, noise
 from bitnet_cli.errors import HubError
 from bitnet_cli.hub import converted, folders, resolve
 from bitnet_cli.hub.cache import RepoCache, cached_repos
-from bitnet_cli.hub.download import download, offline_files, plan_download
+from bitnet_cli.hub.download import download, offline_path, plan_download
 from bitnet_cli.hub.names import parse
 from bitnet_cli.hub.remote import Hub
 from bitnet_cli.hub.removal import plan_removal, remove
@@ -76,7 +76,7 @@ def test_an_empty_cache(hub: FakeHub) -> None:
     assert RepoCache(REPO).snapshot(None) is None and plan_removal(REPO, None) is None
     assert resolve.find_local(parse(REPO), "gguf") is None
     with pytest.raises(HubError, match="not on this machine"):
-        offline_files(RepoCache(REPO), None)
+        offline_path(RepoCache(REPO), None)
 
 
 def test_revisions_are_found_by_branch_and_commit(hub: FakeHub) -> None:
@@ -204,8 +204,20 @@ def test_damage_is_found_and_named(hub: FakeHub) -> None:
         f"converted {folder.name[:7]}": "damaged",
     }
     assert all("delete it" in (finding.remedy or "") for finding in found.values())
+    again = f"`bitnet download {REPO} model.safetensors` fetches it again"
+    assert found["model.safetensors"].remedy == f"delete it, then {again}"
     blob.unlink()
-    assert [verify(check).state for check in checks() if check.name == "model.safetensors"] == ["missing"]
+    finding = next(verify(check) for check in checks() if check.name == "model.safetensors")
+    assert (finding.state, finding.remedy) == ("missing", again)
+
+
+def test_the_remedy_for_what_this_program_never_downloads(hub: FakeHub) -> None:
+    hub.add(REPO, model__safetensors=noise(50_000))
+    folder = get()
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    (folder / "pytorch_model.bin").resolve().write_bytes(noise(50_000, 1))
+    (finding,) = [verify(check) for check in checks()]
+    assert finding.state == "damaged" and "bitnet download" not in (finding.remedy or "")
 
 
 INDEX = json.dumps({"weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors"}}).encode()

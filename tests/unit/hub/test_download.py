@@ -162,6 +162,18 @@ def test_a_server_without_ranges(hub: FakeHub) -> None:
     assert get()[FILE].read_bytes() == noise(450_000)
 
 
+def test_a_server_without_ranges_that_is_cut(hub: FakeHub) -> None:
+    """Nothing can be kept then; it begins anew a few times, and not for ever."""
+    hub.add(REPO, model__safetensors=noise(900_000))
+    hub.ranges = False
+    hub.every = cut_after(600_000)
+    with pytest.raises(HubError, match="neither whole nor in the ranges"):
+        get()
+    hub.every = None
+    hub.faults = [cut_after(600_000)] * 4
+    assert get()[FILE].read_bytes() == noise(900_000)
+
+
 def test_the_next_run_goes_on(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "CONNECTIONS", 1)
     hub.add(REPO, model__safetensors=noise(1_000_000))

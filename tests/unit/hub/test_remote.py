@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -74,10 +75,11 @@ def test_all_pages(hub: FakeHub) -> None:
     assert [file.path for file in Hub("").listing(REPO).files] == sorted(repo.files)
 
 
-def test_the_token_does_not_follow_to_another_host(hub: FakeHub) -> None:
+@pytest.mark.parametrize("host", ["localhost", "[", "127.0.0.1:1", "127.0.0.1@localhost"])
+def test_the_token_does_not_follow_to_another_host(hub: FakeHub, host: str) -> None:
     repo = hub.add(REPO)
     repo.files = {f"{i:03}.json": b"%d" % i for i in range(25)}
-    hub.page_size, hub.next_host = 10, hub.url.replace("127.0.0.1", "localhost")
+    hub.page_size, hub.next_host = 10, hub.url.replace("127.0.0.1", host)
     with pytest.raises(HubError):
         Hub("hf_secret").listing(REPO)
     assert len(hub.log) == 2, "the commit and the first page"
@@ -176,7 +178,7 @@ def test_a_certificate_that_cannot_be_trusted(monkeypatch: pytest.MonkeyPatch) -
     assert "SSL_CERT_FILE" in (found.hint or "")
 
 
-@pytest.mark.parametrize("endpoint", ["huggingface.co", "ftp://x", "http://"])
+@pytest.mark.parametrize("endpoint", ["huggingface.co", "ftp://x", "http://", "http://[x", "http://x:99999"])
 def test_endpoints_that_are_none(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
     with pytest.raises(UsageError, match="HF_ENDPOINT"):
@@ -203,6 +205,45 @@ def test_a_proxy_is_used(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
         assert Hub("").listing(REPO).files[0].path == "config.json"
     finally:
         close_session()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("HTTP_PROXY", "nonsense://x", "the proxy cannot be used"),
+        ("HTTP_PROXY", "socks5://127.0.0.1:1", "the proxy cannot be used"),
+        ("SSL_CERT_FILE", "/nonexistent", "the file of trusted certificates is not there"),
+    ],
+)
+def test_settings_of_the_network_that_cannot_be_used(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, sentence: str
+) -> None:
+    from huggingface_hub import close_session
+
+    if value.startswith("socks5") and importlib.util.find_spec("socksio") is not None:
+        pytest.skip("SOCKS proxies can be used here")
+    monkeypatch.setenv(variable, value)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    close_session()
+    try:
+        with pytest.raises(HubError, match=sentence) as caught:
+            Hub("").listing(REPO)
+        assert not caught.value.passing and variable in (caught.value.hint or "")
+    finally:
+        close_session()
+
+
+def test_the_host_that_cannot_be_reached_is_named(hub: FakeHub) -> None:
+    """Behind some firewalls the hub answers, and the storage that it redirects to does not."""
+    hub.add(REPO, model__safetensors=noise(50_000))
+    hub.storage_url = "http://storage.invalid"
+    listing = Hub("").listing(REPO)
+    with (
+        pytest.raises(HubError, match=r"storage\.invalid cannot be reached"),
+        Hub("").piece(REPO, listing.commit, listing.files[0], 0, 50_000),
+    ):
+        pass
 
 
 def test_a_small_file_is_read_at_once(hub: FakeHub) -> None:
