@@ -125,7 +125,7 @@ def _converted(local: Local) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path.with_name(f".{path.name}.lock")):
         if not path.exists():
-            with _conversion(local.repo) as show:
+            with _ConversionBar(local.repo) as show:
                 _convert(local.path, path, show)
             record(path)
             out.note(f"converted {local.repo}: {size_text(path.stat().st_size)}, kept for next time")
@@ -150,7 +150,7 @@ def _convert(checkpoint: Path, path: Path, show: Callable[[pipeline.Progress], N
         return
 
 
-class _conversion:
+class _ConversionBar:
     """A bar for a conversion, whose size is known only when it has begun."""
 
     def __init__(self, repo: str) -> None:
@@ -159,7 +159,7 @@ class _conversion:
         self._repo, self._stack = repo, ExitStack()
         self._bar: Progress | None = None
 
-    def __enter__(self) -> _conversion:
+    def __enter__(self) -> _ConversionBar:
         return self
 
     def __exit__(self, *_: object) -> None:

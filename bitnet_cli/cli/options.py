@@ -35,7 +35,12 @@ YesOpt = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 ThreadsOpt = Annotated[
     int | None,
     typer.Option(
-        "-t", "--threads", metavar="N", help="Threads. Default: the physical cores.", show_default=False
+        "-t",
+        "--threads",
+        metavar="N",
+        min=1,
+        help="Threads. Default: the physical cores.",
+        show_default=False,
     ),
 ]
 ContextOpt = Annotated[

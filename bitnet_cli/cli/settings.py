@@ -7,6 +7,7 @@ the option. Values are checked by the option itself, so a setting can be nothing
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,18 +159,27 @@ def default_map(group: Any, settings: dict[str, Setting]) -> dict[str, dict[str,
 def converted(parameter: Any, setting: Setting) -> Any:
     """The value as its option takes it. Raises UsageError if it does not."""
     try:
-        return parameter.type.convert(setting.value, parameter, None)
+        value = parameter.type.convert(setting.value, parameter, None)
     except Exception as error:
         message = getattr(error, "message", None)
         if message is None:
             raise
-        if setting.source == "environment":
-            hint = f"unset {setting.place}, or give it a value that `--{setting.name}` takes"
-        else:
-            hint = f"`bitnet config {setting.name} VALUE` sets it, `bitnet config --unset {setting.name}` removes it"
-        raise UsageError(
-            f"{setting.place}: `{setting.name}`: {printable(str(message), 120).rstrip('.')}", hint=hint
-        ) from None
+        raise _refused(setting, str(message)) from None
+    if value == "":
+        raise _refused(setting, "it is empty")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _refused(setting, f"{value} is not a number")
+    return value
+
+
+def _refused(setting: Setting, why: str) -> UsageError:
+    if setting.source == "environment":
+        hint = f"unset {setting.place}, or give it a value that `--{setting.name}` takes"
+    else:
+        hint = (
+            f"`bitnet config {setting.name} VALUE` sets it, `bitnet config --unset {setting.name}` removes it"
+        )
+    return UsageError(f"{setting.place}: `{setting.name}`: {printable(why, 120).rstrip('.')}", hint=hint)
 
 
 def is_given(ctx: Any, parameter: str) -> bool:

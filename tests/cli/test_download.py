@@ -107,6 +107,15 @@ def test_patterns_files_and_a_folder(hub: FakeHub, bitnet: Bitnet, tmp_path: Pat
     assert bitnet("download", REPO, "config.json", "--include", "*").code == 2
 
 
+@pytest.mark.parametrize("asked", [["model.gguf"], ["--include", "*.gguf"]])
+def test_a_short_name_and_gguf_files(hub: FakeHub, bitnet: Bitnet, asked: list[str]) -> None:
+    hub.add("microsoft/bitnet-b1.58-2B-4T", config__json=b"{}")
+    hub.add(GGUF_OF_2B, model__gguf=b"GGUF", config__json=b"{}")
+    ran = bitnet("download", "2b", *asked)
+    assert ran.code == 0 and "2B-4T-gguf" in ran.out and ran.out.endswith("model.gguf\n")
+    assert "2B-4T-gguf" not in bitnet("download", "2b", "config.json").out
+
+
 @pytest.mark.parametrize(
     ("args", "code", "sentence"),
     [
@@ -181,7 +190,7 @@ def test_damage_in_the_cache_is_named(hub: FakeHub, bitnet: Bitnet) -> None:
     assert json.loads(bitnet("verify-cache", "--json").out)["problems"][0]["state"] == "damaged"
 
 
-@pytest.mark.parametrize("command", ["run", "bench", "perplexity", "inspect"])
+@pytest.mark.parametrize("command", ["run", "bench", "perplexity", "inspect", "inspect --diff", "verify"])
 def test_commands_take_names(hub: FakeHub, bitnet: Bitnet, tmp_path: Path, command: str) -> None:
     hub.add(GGUF_OF_2B).files = {"ggml-model-i2_s.gguf": STORIES.read_bytes()}
     (tmp_path / "text").write_text("Once upon a time there was a little girl. " * 20)
@@ -190,6 +199,8 @@ def test_commands_take_names(hub: FakeHub, bitnet: Bitnet, tmp_path: Path, comma
         "bench": ["bench", "-m", "2b", "-p", "8", "-n", "2", "-r", "1"],
         "perplexity": ["perplexity", "-m", "2b", "-f", tmp_path / "text", "-c", "64", "--chunks", "1"],
         "inspect": ["inspect", "2b"],
+        "inspect --diff": ["inspect", "2b", "--diff", "2b"],
+        "verify": ["verify", "2b", "--against", GGUF_OF_2B],
     }[command]
     ran = bitnet(*args)
     assert ran.code == 0, ran.err
@@ -232,6 +243,7 @@ def test_a_checkpoint_is_converted_once(hub: FakeHub, bitnet: Bitnet, tmp_path: 
     assert second.out == first.out and "converted" not in second.err and len(hub.log) == asked
     kinds = {row["kind"] for row in json.loads(bitnet("list", "--json").out)}
     assert kinds == {"checkpoint", "converted"}
+    assert bitnet("verify", REPO, "--against", REPO).code == 0
     assert bitnet("verify-cache").code == 0
     assert bitnet("convert", REPO, "-o", "here.gguf").code == 0 and (tmp_path / "here.gguf").exists()
     assert bitnet("rm", REPO, "--yes").code == 0 and json.loads(bitnet("list", "--json").out) == []

@@ -92,7 +92,8 @@ def test_against_a_checkpoint(bitnet: Callable, tmp_path: Path) -> None:
     ("args", "code", "words"),
     [
         (("missing.gguf",), 1, "missing.gguf does not exist"),
-        (("{sound}", "--against", "missing"), 1, "missing does not exist"),
+        (("{sound}", "--against", "./missing"), 1, "missing does not exist"),
+        (("{sound}", "--against", "missing"), 2, "there is no model `missing`"),
         (("{sound}", "--against", "{sound}", "--ternarize"), 2, "`--ternarize` rounds"),
         (("{sound}", "--i2s-layout", "mips"), 2, "no layout `mips`"),
         (("{sound}", "--tiling", "1,2"), 2, "`1,2` is not a tiling"),

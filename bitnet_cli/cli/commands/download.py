@@ -31,7 +31,10 @@ def download(
     ],
     files: Annotated[
         list[str] | None,
-        typer.Argument(help="Files of the repository. Default: what is needed.", show_default=False),
+        typer.Argument(
+            help="Files of the repository. Default: what a short name stands for, or all that can be used.",
+            show_default=False,
+        ),
     ] = None,
     revision: Annotated[
         str | None,
@@ -119,9 +122,18 @@ def _wanted(hub: Hub, name: ModelName, files: list[str], include: list[str], exc
     names = _named(name, files, include, exclude)
     if name.entry is not None and not names and not include and not exclude:
         return find_remote(name, "gguf", hub)
-    listing = hub.listing(name.repo, name.revision)
+    listing = hub.listing(_repo(name, names, include), name.revision)
     chosen = select(listing.files, names, include, exclude)
     return Wanted(listing, chosen, "gguf" if len(ggufs_of(chosen)) == 1 else "checkpoint")
+
+
+def _repo(name: ModelName, names: list[str], include: list[str]) -> str:
+    """The repository that is meant: where a short name stands for two, GGUF files are in the second."""
+    asked = [*names, *include]
+    if name.entry is None or name.entry.gguf_repo is None or name.revision is not None:
+        return name.repo
+    are_ggufs = bool(asked) and all(text.lower().endswith(".gguf") for text in asked)
+    return name.entry.gguf_repo if are_ggufs else name.repo
 
 
 def _named(name: ModelName, files: list[str], include: list[str], exclude: list[str]) -> list[str]:
@@ -212,8 +224,8 @@ def _report_offline(
     if found is not None:
         path, repo = found.path, found.repo
     else:
-        path = offline_path(RepoCache(name.repo), name.revision, names, include or [], exclude or [])
-        repo = name.repo
+        repo = _repo(name, names, include or [])
+        path = offline_path(RepoCache(repo), name.revision, names, include or [], exclude or [])
     out.note("offline: taking what is here, complete or not")
     if out.json_mode:
         out.json({"repo": repo, "path": str(path), "offline": True})

@@ -26,11 +26,11 @@ def inspect(
     ],
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
     diff: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--diff",
             metavar="OTHER",
-            help="Show what is different in this other GGUF file, down to the weights.",
+            help="Show what is different in this other GGUF file or model, down to the weights.",
             show_default=False,
         ),
     ] = None,
@@ -64,7 +64,9 @@ def inspect(
     assert file is not None
     reading = codec_for(i2s_layout, tiling)
     if diff is not None:
-        _diff(file, diff, reading, list_tensors=tensors, json=json)
+        other = model_file(diff, yes=yes)
+        assert other is not None
+        _diff(file, other, reading, list_tensors=tensors, json=json)
         return
     with GGUFReader(file) as reader:
         total = ternary_bytes(reader)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt, codec_for
+from bitnet_cli.cli.model_argument import model_file, model_source
+from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt, YesOpt, codec_for
 from bitnet_cli.cli.output import Progress, out
 from bitnet_cli.errors import FormatError, printable
 
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="GGUF file.", show_default=False)],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="GGUF file, short name or ORG/NAME.", show_default=False)
+    ],
     against: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--against",
             metavar="MODEL",
-            help="Compare every weight with this checkpoint directory or GGUF file.",
+            help="Compare every weight with this checkpoint directory, GGUF file, short name or ORG/NAME.",
             show_default=False,
         ),
     ] = None,
@@ -34,6 +36,7 @@ def verify(
     ] = False,
     i2s_layout: I2sLayoutOpt = None,
     tiling: TilingOpt = None,
+    yes: YesOpt = False,
     json: JsonOpt = False,
 ) -> None:
     """Check a GGUF file: codes, scales, numbers, padding, metadata, tokenizer.
@@ -55,16 +58,19 @@ def verify(
     from bitnet_cli.verify.report import Finding, VerifyReport
 
     reading = codec_for(i2s_layout, tiling)
+    file = model_file(model, yes=yes)
+    assert file is not None
+    original = None if against is None else model_source(against, yes=yes)
     with ExitStack() as stack:
         try:
             source = stack.enter_context(GGUFSource(file, reading))
         except FormatError as error:
             if json:
-                out.json(VerifyReport(file, against, [Finding("", error.message)]).to_json())
+                out.json(VerifyReport(file, original, [Finding("", error.message)]).to_json())
             raise
         other: Source | None = None
-        if against is not None:
-            other = open_source(against, ternarize=ternarize)
+        if original is not None:
+            other = open_source(original, ternarize=ternarize)
             stack.callback(other.close)
         bar: Progress = stack.enter_context(out.progress("checking", total_bytes(source, other), "B"))
         done = 0
