@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 GROUP_COLS = (64, 128, 256)
-"""Columns that may share a scale."""
+"""Columns that may share a scale, the finest groups first."""
 
 
 def simplest(
