@@ -7,8 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ternary_models import ternary_model
+from ternary_models import random_trits, ternary_model
 from tiny_checkpoints import write_checkpoint
+
+from bitnet_cli.formats.codecs.tiling import Tiling
+from bitnet_cli.formats.codecs.tl1 import TL1
+from bitnet_cli.formats.gguf_types import GGMLType
 
 Q = "blk.0.attn_q.weight"
 TABLE = """\
@@ -46,6 +50,26 @@ def test_a_sound_file(bitnet: Callable, sound: Path) -> None:
     ran = bitnet("verify", sound)
     assert ran.code == 0 and ran.err == ""
     assert ran.out == TABLE.format(bad=0) + f"{sound}: no problems\n"
+
+
+@pytest.mark.parametrize("outtype", ["i2_s", "tl1", "tl2"])
+def test_against_a_file_that_does_not_record_its_tiling(
+    bitnet: Callable, tmp_path: Path, outtype: str
+) -> None:
+    """The tiling that `convert` was told serves `verify` too; our file keeps its own, which is another one."""
+    model = ternary_model("tl1")
+    tiling = Tiling(64, 64, 32)
+    for seed, (name, (ne, kind, _)) in enumerate(model.tensors.items()):
+        if kind == GGMLType.TL1:
+            raw = TL1(tiling).encode(random_trits(ne[::-1], seed), 0.5)
+            model.tensors[name] = (ne, kind, raw.tobytes())
+    foreign, ours = model.write(tmp_path / "foreign.gguf"), tmp_path / "ours.gguf"
+    assert bitnet("convert", foreign, "-o", ours, "--outtype", outtype, "--tiling", str(tiling)).code == 0
+    without = bitnet("verify", ours, "--against", foreign)
+    assert without.code == 1 and "nothing tells the tiling" in without.out
+    for pair in ((ours, foreign), (foreign, ours)):
+        ran = bitnet("verify", pair[0], "--against", pair[1], "--tiling", str(tiling))
+        assert ran.code == 0 and "no problems" in ran.out, ran.out + ran.err
 
 
 def test_a_damaged_file(bitnet: Callable, damaged: Path) -> None:

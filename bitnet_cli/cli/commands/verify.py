@@ -14,6 +14,8 @@ from bitnet_cli.errors import FormatError, printable
 
 if TYPE_CHECKING:
     from bitnet_cli.convert.source import Source
+    from bitnet_cli.formats.codecs import CodecFor, TernaryCodec
+    from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
     from bitnet_cli.verify.report import KindResult
     from bitnet_cli.verify.report import VerifyReport as Report
 
@@ -57,7 +59,7 @@ def verify(
     from bitnet_cli.verify.file_check import check_file, total_bytes
     from bitnet_cli.verify.report import Finding, VerifyReport
 
-    reading = codec_for(i2s_layout, tiling)
+    reading = codec_for(i2s_layout, tiling) if against is None else _of_two(i2s_layout, tiling)
     file = model_file(model, yes=yes)
     assert file is not None
     original = None if against is None else model_source(against, yes=yes)
@@ -70,7 +72,7 @@ def verify(
             raise
         other: Source | None = None
         if original is not None:
-            other = open_source(original, ternarize=ternarize)
+            other = open_source(original, ternarize=ternarize, codec_for=_of_two(None, tiling))
             stack.callback(other.close)
         bar: Progress = stack.enter_context(out.progress("checking", total_bytes(source, other), "B"))
         done = 0
@@ -92,6 +94,20 @@ def verify(
             path=file,
             hint="download the file again, or make it again with `bitnet convert ... --verify`",
         )
+
+
+def _of_two(i2s_layout: str | None, tiling: list[str] | None) -> CodecFor:
+    """How one of two files is read: `--tiling` may be meant for the other one, so what a file records goes first."""
+    from bitnet_cli.formats.codecs.tiling import tiling_key
+    from bitnet_cli.formats.gguf_types import GGMLType
+
+    own, given = codec_for(i2s_layout, None), codec_for(i2s_layout, tiling)
+
+    def found(reader: GGUFReader, info: TensorInfo) -> TernaryCodec:
+        is_tiled = info.type in (GGMLType.TL1, GGMLType.TL2)
+        return (own if is_tiled and tiling_key(info.type) in reader.metadata else given)(reader, info)
+
+    return found
 
 
 def _print(report: Report) -> None:
