@@ -14,7 +14,8 @@ from bitnet_cli.errors import FormatError, printable
 
 if TYPE_CHECKING:
     from bitnet_cli.convert.source import Source
-    from bitnet_cli.formats.codecs import CodecFor, TernaryCodec
+    from bitnet_cli.formats.codecs import CodecFor
+    from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
     from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
     from bitnet_cli.verify.report import KindResult
     from bitnet_cli.verify.report import VerifyReport as Report
