@@ -65,7 +65,7 @@ def _compare_one(
     except UsageError:
         raise
     except BitnetError as error:
-        report.problem(tensor.name, f"it cannot be compared: {error.message}")
+        report.problem(tensor.name, f"it cannot be compared: {error.message}", error.hint)
         kind.problems += 1
         return
     source.done(tensor)

@@ -43,7 +43,7 @@ def _check_shapes(source: GGUFSource, meta: Mapping[str, object], report: Verify
     try:
         config = ModelConfig.from_metadata(meta, source.path, embedding.shape[0])
     except BitnetError as error:
-        report.problem("", error.message.removeprefix(f"{source.path}: "))
+        report.problem("", error.message.removeprefix(f"{source.path}: "), error.hint)
         return
     q_dim, kv_dim = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
     wanted: dict[str, tuple[int, ...]] = {
@@ -85,7 +85,7 @@ def check_loading(source: GGUFSource, report: VerifyReport) -> None:
     except BitnetError as error:
         where = str(getattr(error, "tensor", None) or "")
         text = error.message.removeprefix(f"{source.path}: ").removeprefix(f"`{printable(where)}`: ")
-        report.problem(where, text)
+        report.problem(where, text, error.hint)
 
 
 def _check_blocks(source: GGUFSource, meta: Mapping[str, object], report: VerifyReport) -> None:
@@ -134,7 +134,7 @@ def _check_tokenizer(source: GGUFSource, meta: Mapping[str, object], report: Ver
         if template is not None:
             template.encode([{"role": "user", "content": "Hello"}])
     except BitnetError as error:
-        report.problem("tokenizer", error.message)
+        report.problem("tokenizer", error.message, error.hint)
         return
     if back != _SAMPLE:
         report.remark("tokenizer", f"a text does not come back as it was: `{_first_change(_SAMPLE, back)}`")

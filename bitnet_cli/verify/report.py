@@ -19,10 +19,12 @@ class Finding:
     Attributes:
         where: a tensor, a metadata key, or empty for the whole file.
         text: one sentence without a final period.
+        hint: what helps, where that is known.
     """
 
     where: str
     text: str
+    hint: str | None = None
 
     def __str__(self) -> str:
         return f"`{self.where}`: {self.text}" if self.where else self.text
@@ -74,8 +76,8 @@ class VerifyReport:
     def ok(self) -> bool:
         return not self.problems
 
-    def problem(self, where: str, text: str) -> None:
-        self.problems.append(Finding(where, text))
+    def problem(self, where: str, text: str, hint: str | None = None) -> None:
+        self.problems.append(Finding(where, text, hint))
 
     def remark(self, where: str, text: str) -> None:
         self.remarks.append(Finding(where, text))

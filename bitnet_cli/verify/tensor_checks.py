@@ -46,7 +46,7 @@ def _check_ternary(source: GGUFSource, tensor: SourceTensor, report: VerifyRepor
         if tensor.kept in TERNARY_FLOATS and not isinstance(error, FormatError):
             report.problem(tensor.name, "the weights are ordinary floats, not ternary")
         else:
-            report.problem(tensor.name, _without_place(error, source, tensor))
+            report.problem(tensor.name, _without_place(error, source, tensor), error.hint)
         return
     if not weights.trits.any():
         report.remark(tensor.name, "all weights are 0")

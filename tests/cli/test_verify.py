@@ -67,6 +67,8 @@ def test_against_a_file_that_does_not_record_its_tiling(
     assert bitnet("convert", foreign, "-o", ours, "--outtype", outtype, "--tiling", str(tiling)).code == 0
     without = bitnet("verify", ours, "--against", foreign)
     assert without.code == 1 and "nothing tells the tiling" in without.out
+    alone = bitnet("verify", foreign)
+    assert alone.code == 1 and "hint: add `--tiling " in alone.err
     for pair in ((ours, foreign), (foreign, ours)):
         ran = bitnet("verify", pair[0], "--against", pair[1], "--tiling", str(tiling))
         assert ran.code == 0 and "no problems" in ran.out, ran.out + ran.err
@@ -78,7 +80,7 @@ def test_a_damaged_file(bitnet: Callable, damaged: Path) -> None:
     assert ran.code == 1 and ran.out == TABLE.format(bad=1) + problem
     assert ran.err == (
         f"error: {damaged}: 1 problem found\n\n"
-        "hint: download the file again, or make it again with `bitnet convert ... --verify`\n"
+        "hint: the file is damaged; download or convert it again\n"
     )
 
 

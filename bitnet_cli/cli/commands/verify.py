@@ -69,7 +69,7 @@ def verify(
             source = stack.enter_context(GGUFSource(file, reading))
         except FormatError as error:
             if json:
-                out.json(VerifyReport(file, original, [Finding("", error.message)]).to_json())
+                out.json(VerifyReport(file, original, [Finding("", error.message, error.hint)]).to_json())
             raise
         other: Source | None = None
         if original is not None:
@@ -93,7 +93,8 @@ def verify(
         raise FormatError(
             f"{n} problem{'s' if n > 1 else ''} found",
             path=file,
-            hint="download the file again, or make it again with `bitnet convert ... --verify`",
+            hint=report.problems[0].hint
+            or "download the file again, or make it again with `bitnet convert ... --verify`",
         )
 
 
