@@ -22,13 +22,15 @@ VALUES = {
     "--shape": (
         *("bitnet-2b-4t", "bitnet-large", "bitnet-3b", "llama3-8b"),
         *("falcon3-1b", "falcon3-3b", "falcon3-7b", "falcon3-10b"),
+        *("bonsai-1.7b", "bonsai-4b", "bonsai-8b"),
     ),
 }
 """Of options that take one of a few words."""
-_HEAD_TYPES = ("f16", "q8_0", "q6_k", "q4_0")
+_HEAD_TYPES = ("f16", "q8_0", "q6_k", "q4_0", "q2_0")
 _SHELLS = ("bash", "zsh", "fish")
-_TAKES_MODEL = ("chat", "convert", "inspect")
-_GGUF_OPTIONS = ("--diff", "--against")
+_TAKES_MODEL = ("chat", "convert", "inspect", "verify")
+_MODELS_IN_HELP = ("MODEL", "OTHER")
+"""What the help calls values that are models."""
 _CURSOR = "\0"
 
 Word = tuple[str, str]
@@ -50,7 +52,9 @@ def completions(group: Any, line: str) -> list[str]:
     if not before:
         if word.startswith("-"):
             return _matching(word, _options(group, ()))
-        return _matching(word, [(name, _first_sentence(c.get_short_help_str(100))) for name, c in commands.items()])
+        return _matching(
+            word, [(name, _first_sentence(c.get_short_help_str(100))) for name, c in commands.items()]
+        )
     command = commands.get(before[0])
     return [] if command is None else _in_command(command, before[1:], word)
 
@@ -141,7 +145,9 @@ def _argument(command: str, before: list[str], word: str) -> list[str]:
 
         if not before:
             return _matching(word, [(name, "") for name in SETTINGS])
-        return _matching(word, [(v, "") for v in VALUES.get(f"--{before[0]}", ())] if len(before) == 1 else [])
+        return _matching(
+            word, [(v, "") for v in VALUES.get(f"--{before[0]}", ())] if len(before) == 1 else []
+        )
     if before:
         return []
     if command in _TAKES_MODEL:
@@ -150,19 +156,15 @@ def _argument(command: str, before: list[str], word: str) -> list[str]:
         return _matching(word, _catalogue())
     if command == "rm":
         return _matching(word, _cached())
-    if command == "verify":
-        return [MODELS]
     return _matching(word, [(shell, "") for shell in _SHELLS]) if command == "completion" else []
 
 
 def _values(command: Any, option: Any, word: str) -> list[str]:
     """What may stand for the value of an option."""
-    if "--model" in option.opts:
+    if option.metavar in _MODELS_IN_HELP:
         return [*_matching(word, _models()), MODELS]
     if "--unset" in option.opts:
         return _argument("config", [], word)
-    if set(option.opts) & set(_GGUF_OPTIONS):
-        return [MODELS]
     choices = getattr(option.type, "choices", None)
     if choices is None and command.name == "bench" and "--embed-type" in option.opts:
         choices = _HEAD_TYPES

@@ -79,8 +79,7 @@ def test_a_damaged_file(bitnet: Callable, damaged: Path) -> None:
     problem = f"problem: `{Q}`: row 1, column 13 holds the code 3, which stands for no weight\n"
     assert ran.code == 1 and ran.out == TABLE.format(bad=1) + problem
     assert ran.err == (
-        f"error: {damaged}: 1 problem found\n\n"
-        "hint: the file is damaged; download or convert it again\n"
+        f"error: {damaged}: 1 problem found\n\nhint: the file is damaged; download or convert it again\n"
     )
 
 
