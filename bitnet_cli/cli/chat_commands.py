@@ -217,7 +217,7 @@ def _copy(chat: Chat, _: str) -> None:
 
 def _model(chat: Chat, argument: str) -> None:
     if argument:
-        chat.conversation = chat.conversation.with_model(chat.load(argument))
+        chat.change_model(argument)
     model = chat.conversation.model
     out.note(
         f"model: {model.config.name or 'without a name'}, {model.config.arch.name}, {threads_text(model.n_threads)}"

@@ -234,7 +234,8 @@ def fit(line: str, columns: int) -> str:
 
 @contextmanager
 def quiet_terminal() -> Iterator[None]:
-    """Inside the block the terminal shows neither cursor nor keys; what is typed waits for the next line to be read."""
+    """Inside the block the terminal shows neither cursor nor keys; what is typed waits for the next line to be read, also
+    over a Ctrl-C."""
     try:
         import termios
     except ImportError:  # Windows
@@ -247,7 +248,7 @@ def quiet_terminal() -> Iterator[None]:
         yield
         return
     without = list(before)
-    without[3] &= ~termios.ECHO
+    without[3] = without[3] & ~termios.ECHO | termios.NOFLSH
     draws = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     try:
         termios.tcsetattr(number, termios.TCSADRAIN, without)
