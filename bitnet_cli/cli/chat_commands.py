@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bitnet_cli.chat.thoughts import split
 from bitnet_cli.chat.transcript import load, save
 from bitnet_cli.cli.chat_loop import Chat, Leave
 from bitnet_cli.cli.chat_screen import bar, meter
@@ -212,7 +213,7 @@ def _copy(chat: Chat, _: str) -> None:
     turns = chat.conversation.turns
     if not turns or not turns[-1].answer:
         raise UsageError("there is no answer to copy yet", hint="say something first")
-    out.note(f"the last answer was copied {copy(turns[-1].answer)}")
+    out.note(f"the last answer was copied {copy(split(turns[-1].answer)[1])}")
 
 
 def _model(chat: Chat, argument: str) -> None:
