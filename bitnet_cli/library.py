@@ -20,7 +20,7 @@ from bitnet_cli.engine.options import EngineOptions
 from bitnet_cli.engine.scoring import log_probabilities
 from bitnet_cli.engine.session import Session
 from bitnet_cli.errors import FormatError, UsageError
-from bitnet_cli.formats.codecs import ternary_codec_for
+from bitnet_cli.formats.codecs import refuse_unused, ternary_codec_for
 from bitnet_cli.formats.codecs.tiling import GivenTilings
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader
@@ -98,17 +98,15 @@ class BitNetModel:
         """
         started = time.perf_counter()
         options = EngineOptions(kernel=kernel or "auto")
+        tilings = GivenTilings.parse(tiling or ())
         ctx = Context(isa, n_threads if n_threads is not None else min(physical_cores(), 256))
         reader = GGUFReader(path if path is not None else BUILTIN_MODEL)
         try:
+            refuse_unused(reader, i2s_layout, tilings)
             meta, notes = repair(reader.metadata)
             with ThreadPoolExecutor(1) as beside:
                 building = beside.submit(Tokenizer.from_metadata, meta)
-                codec_for = partial(
-                    ternary_codec_for,
-                    i2s_layout=i2s_layout or "x86",
-                    tilings=GivenTilings.parse(tiling or ()),
-                )
+                codec_for = partial(ternary_codec_for, i2s_layout=i2s_layout or "x86", tilings=tilings)
                 model = Model.load(reader, meta, ctx, options, codec_for)
                 with located(reader.path):
                     tokenizer = building.result()
@@ -155,6 +153,10 @@ class BitNetModel:
     def context_length(self) -> int:
         """Positions a prompt and its continuation may take together."""
         return self._session.context_length
+
+    def require_head(self) -> None:
+        """Raises UsageError if this is an embedding model, which continues no text."""
+        self._model.require_head()
 
     def tokenize(self, text: str, *, add_bos: bool | None = None, parse_special: bool = False) -> list[int]:
         """Token ids of a text, with the beginning-of-text token if the model wants one."""
@@ -251,7 +253,7 @@ class BitNetModel:
             UsageError: an unknown option, an empty prompt, one that does not fit the context, or an embedding model.
         """
         config = with_options(config or GenerationConfig(), options)
-        self._model.require_head()
+        self.require_head()
         ids = self.prompt_ids(prompt)
         if len(ids) > self.context_length:
             raise UsageError(

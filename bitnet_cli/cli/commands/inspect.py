@@ -62,7 +62,7 @@ def inspect(
 
     file = model_file(model, yes=yes)
     assert file is not None
-    reading = codec_for(i2s_layout, tiling)
+    reading = codec_for(i2s_layout, tiling, file, *([diff] if diff is not None else []))
     if diff is not None:
         _diff(file, diff, reading, list_tensors=tensors, json=json)
         return

@@ -54,10 +54,9 @@ def verify(
     from bitnet_cli.verify.file_check import check_file, total_bytes
     from bitnet_cli.verify.report import Finding, VerifyReport
 
-    reading = codec_for(i2s_layout, tiling)
     with ExitStack() as stack:
         try:
-            source = stack.enter_context(GGUFSource(file, reading))
+            source = stack.enter_context(GGUFSource(file, codec_for(i2s_layout, tiling, file)))
         except FormatError as error:
             if json:
                 out.json(VerifyReport(file, against, [Finding("", error.message)]).to_json())

@@ -22,7 +22,7 @@ from bitnet_cli.formats.codecs.q6_k import Q6_K
 from bitnet_cli.formats.codecs.q8_0 import Q8_0
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
 from bitnet_cli.formats.codecs.ternary_floats import TernaryBF16, TernaryF16, TernaryF32
-from bitnet_cli.formats.codecs.tiling import GivenTilings, tiling_to_read
+from bitnet_cli.formats.codecs.tiling import ONLY_READ, GivenTilings, tiling_to_read
 from bitnet_cli.formats.codecs.tl1 import TL1
 from bitnet_cli.formats.codecs.tl2 import TL2
 from bitnet_cli.formats.codecs.tq1_0 import TQ1_0
@@ -124,6 +124,36 @@ def ternary_codec_for(
             hint="convert the original checkpoint with `bitnet convert`",
         )
     return _BARE[info.type] if is_bare(info) else found
+
+
+def refuse_unused(reader: GGUFReader, i2s_layout: str | None, tilings: GivenTilings) -> None:
+    """Raises UsageError if the user says how to read weights of a kind or shape that the file does not hold.
+
+    Args:
+        reader: the file.
+        i2s_layout: the layout of I2_S weights that was asked for, None if nothing was said.
+        tilings: the tilings of TL1 and TL2 weights that were given.
+    """
+    kinds = {info.type for info in reader.tensors.values()}
+    if i2s_layout is not None and GGMLType.I2_S not in kinds:
+        raise UsageError(
+            f"`--i2s-layout` says how I2_S weights are read, and {reader.path} holds none",
+            hint="leave it out",
+        )
+    if not tilings:
+        return
+    tiled = {info.shape for info in reader.tensors.values() if info.type in (GGMLType.TL1, GGMLType.TL2)}
+    if not tiled:
+        raise UsageError(
+            f"`--tiling` says how TL1 and TL2 weights are read, and {reader.path} holds none", hint=ONLY_READ
+        )
+    for rows, cols in tilings.by_shape:
+        if (rows, cols) not in tiled:
+            shapes = sorted({f"{shape[0]}x{shape[1]}" for shape in tiled if len(shape) == 2})
+            raise UsageError(
+                f"`--tiling {rows}x{cols}=` is for no TL1 or TL2 matrix of {reader.path}",
+                hint=f"leave it out; its shapes are {', '.join(shapes[:10])}",
+            )
 
 
 def is_bare(info: TensorInfo) -> bool:

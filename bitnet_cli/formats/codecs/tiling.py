@@ -160,9 +160,17 @@ class GivenTilings:
             by_shape[shape] = tiling
         return cls(everywhere, by_shape)
 
+    def __bool__(self) -> bool:
+        """Whether anything was said."""
+        return self.everywhere is not None or bool(self.by_shape)
+
     def get(self, shape: Shape) -> Tiling | None:
         """The tiling for a shape, None if nothing was said about it."""
         return self.by_shape.get(shape, self.everywhere)
+
+
+ONLY_READ = "leave it out: a tiling that is written is chosen by the shape and recorded in the file"
+"""The hint where `--tiling` was given and no TL1 or TL2 weights are read."""
 
 
 # ---- Writing ----
