@@ -138,9 +138,6 @@ def refuse_reading(i2s_layout: str | None, tiling: list[str] | None, what: str) 
         i2s_layout, tiling: as they were given.
         what: stands in for the file, such as "PATH is a checkpoint".
     """
-    from bitnet_cli.formats.codecs.tiling import ONLY_READ
-
-    if tiling:
-        raise UsageError(f"`--tiling` says how a GGUF file is read, and {what}", hint=ONLY_READ)
-    if i2s_layout is not None:
-        raise UsageError(f"`--i2s-layout` says how a GGUF file is read, and {what}", hint="leave it out")
+    for name, value in (("--tiling", tiling), ("--i2s-layout", i2s_layout)):
+        if value:
+            raise UsageError(f"`{name}` says how a GGUF file is read, and {what}", hint="leave it out")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bitnet_cli.cli.usage_wording import value_refused
 from bitnet_cli.errors import UsageError, printable
 
 SETTINGS = (
@@ -93,6 +94,8 @@ def parse(raw: bytes, path: Path) -> dict[str, Setting]:
 
     try:
         values = tomllib.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text", hint="convert it with `iconv -t UTF-8`") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{path} is not TOML: {printable(str(error), 120)}",
@@ -168,7 +171,9 @@ def converted(parameter: Any, setting: Setting) -> Any:
         else:
             hint = f"`bitnet config {setting.name} VALUE` sets it, `bitnet config --unset {setting.name}` removes it"
         raise UsageError(
-            f"{setting.place}: `{setting.name}`: {printable(str(message), 120).rstrip('.')}", hint=hint
+            f"{setting.place}: "
+            + value_refused(f"`{setting.name}`", printable(str(message), 120).rstrip(".")),
+            hint=hint,
         ) from None
 
 

@@ -215,6 +215,6 @@ def is_gguf(path: Path) -> bool:
     if not path.exists():
         raise BitnetError(
             f"{path} does not exist",
-            hint="`bitnet convert` takes a directory with config.json and *.safetensors files, or a GGUF file",
+            hint="give a directory with config.json and *.safetensors files, or a GGUF file",
         )
     return True

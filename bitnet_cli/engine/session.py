@@ -45,7 +45,7 @@ class Session:
         if not 1 <= context_length <= longest:
             raise UsageError(
                 f"the context must be 1 to {longest} tokens for this model, not {context_length}",
-                hint="leave out `-c` for the model's own context, at most 4096",
+                hint=f"`-c {min(longest, DEFAULT_CONTEXT)}` does",
             )
         c = model.config
         self.model = model
@@ -121,7 +121,7 @@ class Session:
         if len(ids) > self.free:
             raise UsageError(
                 f"{len(ids)} tokens do not fit: {self.free} of {self.context_length} positions are free",
-                hint="shorten the prompt or ask for a longer context with `-c`",
+                hint="give a shorter text or ask for a longer context with `-c`",
             )
         if min(ids) < 0 or max(ids) >= self.model.config.vocab_size:
             raise UsageError(f"token ids must be 0 to {self.model.config.vocab_size - 1}")

@@ -91,7 +91,7 @@ def located(path: str | Path, tensor: str | None = None, offset: int | None = No
             raise
         raise FormatError(error.message, path=path, tensor=tensor, offset=offset, hint=error.hint) from error
     except UnsupportedError as error:
-        if tensor is None:
+        if tensor is None or error.message.startswith(f"{path}: "):
             raise
         raise UnsupportedError(f"{path}: `{printable(tensor)}`: {error.message}", hint=error.hint) from error
 

@@ -156,9 +156,9 @@ class GGUFWriter:
         try:
             free = shutil.disk_usage(parent).free
             if free < self.total_bytes:
-                needed = f"{self.total_bytes / 1e6:.0f} MB"
+                needed = f"{self.total_bytes / 1e6:.1f} MB"
                 raise BitnetError(
-                    f"{self.path} needs {needed}, {free / 1e6:.0f} MB are free on that disk",
+                    f"{self.path} needs {needed}, {free / 1e6:.1f} MB are free on that disk",
                     hint="free some space, or write elsewhere",
                 )
             return open(self._temporary, "xb", buffering=1 << 20)

@@ -319,12 +319,17 @@ def _unreachable(error: Exception, where: str) -> HubError:
     """What a failure of the network means."""
     host = printable(urlsplit(where).hostname or where)
     reason = printable(str(error) or type(error).__name__)
+    reason = re.sub(r"^\[(Errno|SSL)[^]]*\] | \(_ssl\.c:\d+\)$", "", reason)
     if "CERTIFICATE" in reason.upper() or "certificate" in repr(error.__cause__):
         return HubError(
             f"the certificate of {host} cannot be trusted: {reason}",
             hint="check the clock; behind a company's proxy, name its certificates with SSL_CERT_FILE",
         )
     kind = type(error).__name__
+    if kind in ("RemoteProtocolError", "ReadError"):
+        return HubError(
+            f"the connection to {host} was cut", hint="try again: what has arrived is kept", passing=True
+        )
     if "Timeout" in kind:
         reason = "no answer in time"
     if kind in ("UnsupportedProtocol", "InvalidURL", "TooManyRedirects", "UnicodeError"):

@@ -81,7 +81,7 @@ def test_wrong_usage(bitnet: Callable, model: Path, args: list[str], stdin: byte
 
 def test_the_model_must_be_named(bitnet: Callable) -> None:
     ran = bitnet("embed", "one")
-    assert ran.code == 2 and "'-m'" in ran.err
+    assert ran.code == 2 and "`-m`" in ran.err
 
 
 def test_a_model_that_gives_no_vectors(bitnet: Callable, tiny_gguf: Path) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt, codec_for
 from bitnet_cli.cli.output import Progress, out
-from bitnet_cli.errors import FormatError, printable
+from bitnet_cli.errors import FormatError, UsageError, printable
 
 if TYPE_CHECKING:
     from bitnet_cli.convert.source import Source
@@ -54,6 +54,11 @@ def verify(
     from bitnet_cli.verify.file_check import check_file, total_bytes
     from bitnet_cli.verify.report import Finding, VerifyReport
 
+    if ternarize and against is None:
+        raise UsageError(
+            "`--ternarize` is for the checkpoint of `--against`",
+            hint="leave it out, or add `--against DIRECTORY`",
+        )
     with ExitStack() as stack:
         try:
             source = stack.enter_context(GGUFSource(file, codec_for(i2s_layout, tiling, file)))

@@ -22,7 +22,7 @@ from bitnet_cli.formats.codecs.q6_k import Q6_K
 from bitnet_cli.formats.codecs.q8_0 import Q8_0
 from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec
 from bitnet_cli.formats.codecs.ternary_floats import TernaryBF16, TernaryF16, TernaryF32
-from bitnet_cli.formats.codecs.tiling import ONLY_READ, GivenTilings, tiling_to_read
+from bitnet_cli.formats.codecs.tiling import GivenTilings, tiling_to_read
 from bitnet_cli.formats.codecs.tl1 import TL1
 from bitnet_cli.formats.codecs.tl2 import TL2
 from bitnet_cli.formats.codecs.tq1_0 import TQ1_0
@@ -145,7 +145,8 @@ def refuse_unused(reader: GGUFReader, i2s_layout: str | None, tilings: GivenTili
     tiled = {info.shape for info in reader.tensors.values() if info.type in (GGMLType.TL1, GGMLType.TL2)}
     if not tiled:
         raise UsageError(
-            f"`--tiling` says how TL1 and TL2 weights are read, and {reader.path} holds none", hint=ONLY_READ
+            f"`--tiling` says how TL1 and TL2 weights are read, and {reader.path} holds none",
+            hint="leave it out",
         )
     for rows, cols in tilings.by_shape:
         if (rows, cols) not in tiled:
