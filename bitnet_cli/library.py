@@ -192,9 +192,14 @@ class BitNetModel:
         """
         tokens = _token_ids(ids)
         if not 0 <= first < len(tokens) - 1:
-            raise UsageError(f"nothing comes after position {first} of {len(tokens)} tokens")
+            raise UsageError(
+                f"nothing comes after position {first} of {len(tokens)} tokens",
+                hint="`first` must leave at least one token",
+            )
         if min(tokens) < 0 or max(tokens) >= self.tokenizer.n_vocab:
-            raise UsageError(f"token ids must be 0 to {self.tokenizer.n_vocab - 1}")
+            raise UsageError(
+                f"token ids must be 0 to {self.tokenizer.n_vocab - 1}", hint="take them from `tokenize`"
+            )
         with self._lock:
             self._owner = None
             return log_probabilities(self._session, tokens, first, self.tokenizer.n_vocab, progress)
@@ -354,6 +359,7 @@ def _token_ids(ids: Any) -> list[int]:
     array = np.asarray(ids)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise UsageError(
-            "a prompt is a text, a list of token ids, or a list of messages with role and content"
+            "a prompt is a text, a list of token ids, or a list of messages with role and content",
+            hint='such as `[{"role": "user", "content": "Hello"}]`',
         )
     return [int(i) for i in array]

@@ -23,7 +23,7 @@ from bitnet_cli.formats.codecs.ternary_codec import TernaryCodec, refuse_infinit
 from bitnet_cli.formats.codecs.ternary_floats import TernaryFloats
 from bitnet_cli.formats.codecs.tiled_codec import TiledCodec
 from bitnet_cli.formats.file_mapping import located
-from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
+from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo, refuse_parts
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
 from bitnet_cli.formats.scales import simplest
 from bitnet_cli.native import Context, DenseMatrix, Layout, NotTernaryError, TernaryMatrix, lib
@@ -192,6 +192,7 @@ def check_structure(
 
 
 def _config_of(tensors: _Tensors, meta: Mapping[str, object]) -> ModelConfig:
+    refuse_parts(tensors.reader)
     vocab_size = tensors.info("token_embd.weight").shape[0]
     return ModelConfig.from_metadata(meta, tensors.reader.path, vocab_size)
 

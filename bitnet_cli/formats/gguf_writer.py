@@ -13,6 +13,7 @@ import shutil
 import struct
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -219,7 +220,8 @@ class GGUFWriter:
 
 
 def _remove_file(path: Path) -> None:
-    path.unlink(missing_ok=True)
+    with suppress(OSError):  # Where a file stands in place of the directory there is nothing to remove.
+        path.unlink(missing_ok=True)
 
 
 def _padded(n_bytes: int, alignment: int) -> int:
