@@ -116,8 +116,10 @@ def say(
     bitnet: Callable, faulty: Path, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str, str], str]:
     """`say(line, situation)`: what a command line says to stderr, and its exit code."""
+    from bitnet_cli.cli import forecast
     from bitnet_cli.hub import patience
 
+    monkeypatch.setattr(forecast, "_bandwidth_gbps", lambda: 10.0)  # It takes half a second.
     monkeypatch.chdir(faulty)
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     monkeypatch.setenv("COLUMNS", "80")

@@ -46,7 +46,7 @@ EXTRA_KEYS: dict[str, tuple[str, int, object]] = {
     "refusing-template": ("tokenizer.chat_template", STRING, "{{ raise_exception('only children talk here') }}"),
     "failing-template": ("tokenizer.chat_template", STRING, "{{ messages[0].nothing.there }}"),
     "endless-template": (
-        "tokenizer.chat_template", STRING, "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}"),
+        "tokenizer.chat_template", STRING, "{% for a in range(9999) %}{{ 'x' * 99999 }}{% endfor %}"),
 }  # fmt: skip
 """Name of a file → key, its type and its value."""
 
