@@ -77,7 +77,10 @@ def convert(
     from_gguf = is_gguf(src)
     target = Target(outtype, embed_type or (KEEP if from_gguf else "f16"))
     if not overwrite and out.exists() and out.samefile(src):
-        raise UsageError(f"{out} is the file that is read", hint="name another one with `-o FILE`, or replace it with `--force`")
+        raise UsageError(
+            f"{out} is the file that is read",
+            hint="name another one with `-o FILE`, or replace it with `--force`",
+        )
     _refuse_existing(out, overwrite)
     with (
         with_hint(_DAMAGED if from_gguf else _INCOMPLETE),
