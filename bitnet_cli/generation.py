@@ -32,16 +32,25 @@ class GenerationConfig:
         for name, kind in (("max_new_tokens", int), ("seed", int), ("temperature", int | float)):
             value = getattr(self, name)
             if not isinstance(value, kind) or isinstance(value, bool):
-                raise UsageError(f"{name} must be a number, not {value!r}")
+                raise UsageError(
+                    f"{name} must be a number, not {value!r}", hint="leave it out for the default"
+                )
         if not isinstance(self.speculate, bool):
-            raise UsageError(f"speculate must be True or False, not {self.speculate!r}")
+            raise UsageError(
+                f"speculate must be True or False, not {self.speculate!r}", hint="leave it out for False"
+            )
         if self.max_new_tokens < 0:
-            raise UsageError(f"max_new_tokens must not be negative, but is {self.max_new_tokens}")
+            raise UsageError(
+                f"max_new_tokens must not be negative, but is {self.max_new_tokens}",
+                hint="0 generates nothing",
+            )
         if self.seed < 0:
-            raise UsageError(f"seed must not be negative, but is {self.seed}")
+            raise UsageError(
+                f"seed must not be negative, but is {self.seed}", hint="leave it out for a new one each time"
+            )
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
         if not all(isinstance(text, str) for text in stop):
-            raise UsageError("stop must be texts")
+            raise UsageError("stop must be texts", hint='such as `stop=("END",)`')
         object.__setattr__(self, "stop", tuple(text for text in stop if text))
         # What is out of range is refused now, not in the middle of a generation.
         replace(self.sampling, temperature=self.temperature)

@@ -20,7 +20,7 @@ from bitnet_cli.engine.options import EngineOptions
 from bitnet_cli.engine.scoring import log_probabilities
 from bitnet_cli.engine.session import Session
 from bitnet_cli.errors import FormatError, UsageError
-from bitnet_cli.formats.codecs import ternary_codec_for
+from bitnet_cli.formats.codecs import refuse_unused, ternary_codec_for
 from bitnet_cli.formats.codecs.tiling import GivenTilings
 from bitnet_cli.formats.file_mapping import located
 from bitnet_cli.formats.gguf_reader import GGUFReader
@@ -98,17 +98,15 @@ class BitNetModel:
         """
         started = time.perf_counter()
         options = EngineOptions(kernel=kernel or "auto")
+        tilings = GivenTilings.parse(tiling or ())
         ctx = Context(isa, n_threads if n_threads is not None else min(physical_cores(), 256))
         reader = GGUFReader(path if path is not None else BUILTIN_MODEL)
         try:
+            refuse_unused(reader, i2s_layout, tilings)
             meta, notes = repair(reader.metadata)
             with ThreadPoolExecutor(1) as beside:
                 building = beside.submit(Tokenizer.from_metadata, meta)
-                codec_for = partial(
-                    ternary_codec_for,
-                    i2s_layout=i2s_layout or "x86",
-                    tilings=GivenTilings.parse(tiling or ()),
-                )
+                codec_for = partial(ternary_codec_for, i2s_layout=i2s_layout or "x86", tilings=tilings)
                 model = Model.load(reader, meta, ctx, options, codec_for)
                 with located(reader.path):
                     tokenizer = building.result()
@@ -156,6 +154,10 @@ class BitNetModel:
         """Positions a prompt and its continuation may take together."""
         return self._session.context_length
 
+    def require_head(self) -> None:
+        """Raises UsageError if this is an embedding model, which continues no text."""
+        self._model.require_head()
+
     def tokenize(self, text: str, *, add_bos: bool | None = None, parse_special: bool = False) -> list[int]:
         """Token ids of a text, with the beginning-of-text token if the model wants one."""
         return self.tokenizer.encode(text, add_bos=add_bos, parse_special=parse_special)
@@ -190,9 +192,14 @@ class BitNetModel:
         """
         tokens = _token_ids(ids)
         if not 0 <= first < len(tokens) - 1:
-            raise UsageError(f"nothing comes after position {first} of {len(tokens)} tokens")
+            raise UsageError(
+                f"nothing comes after position {first} of {len(tokens)} tokens",
+                hint="`first` must leave at least one token",
+            )
         if min(tokens) < 0 or max(tokens) >= self.tokenizer.n_vocab:
-            raise UsageError(f"token ids must be 0 to {self.tokenizer.n_vocab - 1}")
+            raise UsageError(
+                f"token ids must be 0 to {self.tokenizer.n_vocab - 1}", hint="take them from `tokenize`"
+            )
         with self._lock:
             self._owner = None
             return log_probabilities(self._session, tokens, first, self.tokenizer.n_vocab, progress)
@@ -251,7 +258,7 @@ class BitNetModel:
             UsageError: an unknown option, an empty prompt, one that does not fit the context, or an embedding model.
         """
         config = with_options(config or GenerationConfig(), options)
-        self._model.require_head()
+        self.require_head()
         ids = self.prompt_ids(prompt)
         if len(ids) > self.context_length:
             raise UsageError(
@@ -352,6 +359,7 @@ def _token_ids(ids: Any) -> list[int]:
     array = np.asarray(ids)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise UsageError(
-            "a prompt is a text, a list of token ids, or a list of messages with role and content"
+            "a prompt is a text, a list of token ids, or a list of messages with role and content",
+            hint='such as `[{"role": "user", "content": "Hello"}]`',
         )
     return [int(i) for i in array]

@@ -38,7 +38,9 @@ def cut(ids: list[int], n_ctx: int, bos_id: int | None) -> list[list[int]]:
         UsageError: less than two chunks, or a context too short to be of use.
     """
     if n_ctx < MIN_CONTEXT:
-        raise UsageError(f"a context of {n_ctx} is too short: perplexity takes at least {MIN_CONTEXT}")
+        raise UsageError(
+            f"a context of {n_ctx} is too short: perplexity takes at least {MIN_CONTEXT}", hint="512 is usual"
+        )
     if len(ids) < 2 * n_ctx:
         raise UsageError(
             f"the text has {len(ids)} tokens, but a context of {n_ctx} takes at least {2 * n_ctx}",

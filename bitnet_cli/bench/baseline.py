@@ -69,8 +69,10 @@ def read_baseline(path: Path) -> list[Record]:
         records = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         raise FormatError("the baseline is not JSON", path=path, hint=_HINT) from None
-    if not isinstance(records, list) or not records:
+    if not isinstance(records, list):
         raise FormatError("a baseline is an array of results", path=path, hint=_HINT)
+    if not records:
+        raise FormatError("the baseline holds no results", path=path, hint=_HINT)
     for i, rec in enumerate(records):
         missing = _what_is_wrong(rec)
         if missing is not None:

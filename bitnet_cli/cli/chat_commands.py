@@ -149,12 +149,11 @@ def _set(chat: Chat, argument: str) -> None:
         )
     field, kind = SETTINGS[name]
     try:
-        value = kind(text.strip())
-    except ValueError:
+        chat.conversation.config = _changed(config, field, kind(text.strip()))
+    except (ValueError, UsageError):
         raise UsageError(
             f"`{name}` cannot be `{text.strip()}`", hint=f"for example {EXAMPLES[name]}"
         ) from None
-    chat.conversation.config = _changed(config, field, value)
     out.note(f"{name} is {text.strip() or 'empty'} from the next answer on")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import typer
 
 from bitnet_cli.cli.termination import Terminated
+from bitnet_cli.cli.usage_wording import reworded
 from bitnet_cli.errors import (
     BitnetError,
     FormatError,
@@ -69,9 +70,10 @@ def explain(error: BaseException) -> Explanation | None:
 
 def _usage(error: typer.TyperException) -> Explanation:
     ctx = getattr(error, "ctx", None)
-    message = error.format_message().rstrip(".") if hasattr(error, "format_message") else str(error)
+    said = error.format_message().rstrip(".") if hasattr(error, "format_message") else str(error)
     command = ctx.command_path if ctx is not None else "bitnet"
-    return Explanation(message[:1].lower() + message[1:], f"`{command} --help` shows what it takes", USAGE)
+    message, hint = reworded(said)
+    return Explanation(message, hint or f"`{command} --help` shows what it takes", USAGE)
 
 
 def _os_error(error: OSError) -> Explanation:

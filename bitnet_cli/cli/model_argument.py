@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bitnet_cli.cli.output import Progress, out
 from bitnet_cli.cli.sizes import size_text
-from bitnet_cli.errors import HubError
+from bitnet_cli.errors import HubError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,12 @@ def model_file(name: str | None, *, yes: bool = False) -> Path | None:
     if name is None:
         return None
     if _is_path(name):
-        return Path(name)
+        path = Path(name)
+        if (path / "config.json").is_file():
+            raise UsageError(
+                f"{path} is a checkpoint, not a GGUF file", hint=f"`bitnet convert {path}` makes one of it"
+            )
+        return path
     from bitnet_cli.hub.names import parse
 
     local = _local(parse(name), "gguf", yes)

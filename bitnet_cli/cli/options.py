@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -104,14 +105,44 @@ TilingOpt = Annotated[
 ]
 
 
-def codec_for(i2s_layout: str | None, tiling: list[str] | None) -> CodecFor:
-    """How ternary tensors are read, by `--i2s-layout` and `--tiling`. Raises UsageError if they make no sense."""
-    from bitnet_cli.formats.codecs import I2S_LAYOUTS, ternary_codec_for
+def codec_for(i2s_layout: str | None, tiling: list[str] | None, *files: Path) -> CodecFor:
+    """How ternary tensors are read, by `--i2s-layout` and `--tiling`.
+
+    Args:
+        i2s_layout, tiling: as they were given.
+        files: those that are read; at least one of them must have weights that the options are about.
+
+    Raises:
+        UsageError: the options make no sense, or no sense for these files.
+        BitnetError: a file cannot be read.
+    """
+    from bitnet_cli.formats.codecs import I2S_LAYOUTS, refuse_unused, ternary_codec_for
     from bitnet_cli.formats.codecs.tiling import GivenTilings
+    from bitnet_cli.formats.gguf_reader import GGUFReader
 
     if i2s_layout is not None and i2s_layout not in I2S_LAYOUTS:
         known = ", ".join(f"`{name}`" for name in I2S_LAYOUTS)
         raise UsageError(f"I2_S has no layout `{printable(i2s_layout)}`", hint=f"there are {known}")
-    return partial(
-        ternary_codec_for, i2s_layout=i2s_layout or "x86", tilings=GivenTilings.parse(tiling or ())
-    )
+    tilings = GivenTilings.parse(tiling or ())
+    refusals = []
+    for file in files if i2s_layout is not None or tilings else ():
+        with GGUFReader(file) as reader:
+            try:
+                refuse_unused(reader, i2s_layout, tilings)
+            except UsageError as refusal:
+                refusals.append(refusal)
+    if files and len(refusals) == len(files):
+        raise refusals[0]
+    return partial(ternary_codec_for, i2s_layout=i2s_layout or "x86", tilings=tilings)
+
+
+def refuse_reading(i2s_layout: str | None, tiling: list[str] | None, what: str) -> None:
+    """UsageError if `--i2s-layout` or `--tiling` is given where no GGUF file is read.
+
+    Args:
+        i2s_layout, tiling: as they were given.
+        what: stands in for the file, such as "PATH is a checkpoint".
+    """
+    for name, value in (("--tiling", tiling), ("--i2s-layout", i2s_layout)):
+        if value:
+            raise UsageError(f"`{name}` says how a GGUF file is read, and {what}", hint="leave it out")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bitnet_cli.cli.usage_wording import value_refused
 from bitnet_cli.errors import UsageError, printable
 
 SETTINGS = (
@@ -94,6 +95,8 @@ def parse(raw: bytes, path: Path) -> dict[str, Setting]:
 
     try:
         values = tomllib.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text", hint="convert it with `iconv -t UTF-8`") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{path} is not TOML: {printable(str(error), 120)}",
@@ -179,7 +182,8 @@ def _refused(setting: Setting, why: str) -> UsageError:
         hint = (
             f"`bitnet config {setting.name} VALUE` sets it, `bitnet config --unset {setting.name}` removes it"
         )
-    return UsageError(f"{setting.place}: `{setting.name}`: {printable(why, 120).rstrip('.')}", hint=hint)
+    refusal = value_refused(f"`{setting.name}`", printable(why, 120).rstrip("."))
+    return UsageError(f"{setting.place}: {refusal}", hint=hint)
 
 
 def is_given(ctx: Any, parameter: str) -> bool:

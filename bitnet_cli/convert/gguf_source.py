@@ -22,14 +22,13 @@ from bitnet_cli.formats.codecs.block_codec import BlockCodec
 from bitnet_cli.formats.codecs.i2_s import I2SArm
 from bitnet_cli.formats.codecs.ternary_codec import refuse_infinite
 from bitnet_cli.formats.file_mapping import located
-from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo
+from bitnet_cli.formats.gguf_reader import GGUFReader, TensorInfo, refuse_parts
 from bitnet_cli.formats.gguf_types import GGMLType, type_name
 from bitnet_cli.formats.scales import simplest
 from bitnet_cli.formats.tensor_roles import role_of
 from bitnet_cli.text.repairs import repair
 
 _TILING = re.compile(r"bitnet_cli\.tl[12]\.tiling")
-_SPLIT = "split.count"
 
 
 class GGUFSource:
@@ -53,7 +52,7 @@ class GGUFSource:
         self.notes: list[str] = []
         self._decoded: tuple[str, TernaryWeights] | None = None
         try:
-            self._refuse_parts()
+            refuse_parts(self.reader)
             self._factors = dict(self._scale_tensors())
         except BaseException:
             self.close()
@@ -148,14 +147,6 @@ class GGUFSource:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _refuse_parts(self) -> None:
-        parts = self.reader.metadata.get(_SPLIT, 1)
-        if isinstance(parts, int) and parts > 1:
-            raise UnsupportedError(
-                f"{self.path} is one of {parts} parts of a model",
-                hint="join them first: `llama-gguf-split --merge FIRST_PART OUT`",
-            )
-
     def _scale_tensors(self) -> Iterator[tuple[str, str]]:
         """Ternary tensors and the tensors `blk.N.x.scale` that some files keep their scale in."""
         for name, info in self.reader.tensors.items():
@@ -215,6 +206,6 @@ def is_gguf(path: Path) -> bool:
     if not path.exists():
         raise BitnetError(
             f"{path} does not exist",
-            hint="`bitnet convert` takes a directory with config.json and *.safetensors files, or a GGUF file",
+            hint="give a directory with config.json and *.safetensors files, or a GGUF file",
         )
     return True

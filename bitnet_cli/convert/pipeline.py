@@ -31,7 +31,7 @@ from bitnet_cli.formats.gguf_types import type_name
 from bitnet_cli.formats.gguf_writer import GGUFWriter
 
 DEFAULT_OUTTYPE = "i2_s"
-_INCOMPLETE = "`bitnet convert` takes a complete Hugging Face checkpoint: download it again"
+_INCOMPLETE = "a complete Hugging Face checkpoint is needed: download it again"
 _DAMAGED = "the file is damaged: download or convert it again; `bitnet verify FILE` lists all that is wrong"
 
 
@@ -76,6 +76,11 @@ def convert(
     started = time.monotonic()
     from_gguf = is_gguf(src)
     target = Target(outtype, embed_type or (KEEP if from_gguf else "f16"))
+    if not overwrite and out.exists() and out.samefile(src):
+        raise UsageError(
+            f"{out} is the file that is read",
+            hint="name another one with `-o FILE`, or replace it with `--force`",
+        )
     _refuse_existing(out, overwrite)
     with (
         with_hint(_DAMAGED if from_gguf else _INCOMPLETE),
@@ -107,7 +112,8 @@ def open_source(
 ) -> CheckpointSource | GGUFSource:
     """The source at a path: a checkpoint directory or a GGUF file."""
     if not is_gguf(src):
-        return CheckpointSource(src, ternarize=ternarize)
+        with with_hint(_INCOMPLETE):
+            return CheckpointSource(src, ternarize=ternarize)
     if ternarize:
         raise UsageError(
             "`--ternarize` rounds the float weights of a checkpoint, not those of a GGUF file",

@@ -17,6 +17,7 @@ from bitnet_cli.arch.yarn import (
     usual_attention_factor,
 )
 from bitnet_cli.errors import FormatError, UnsupportedError, printable
+from bitnet_cli.formats.file_mapping import located
 
 POOLINGS = ("none", "mean", "cls", "last")
 """How the hidden states of a text become one vector, by the number that `pooling_type` has."""
@@ -73,7 +74,8 @@ class ModelConfig:
             FormatError: a key is missing or out of range.
             UnsupportedError: the architecture or a feature of it is unknown.
         """
-        arch = arch_for(_string(meta, "general.architecture", path))
+        with located(path, "general.architecture"):
+            arch = arch_for(_string(meta, "general.architecture", path))
         keys = _Keys(meta, _string(meta, "general.architecture", path), path)
         _refuse_unknown_features(keys, arch)
         dim, n_heads = keys.count("embedding_length"), keys.count("attention.head_count")

@@ -18,7 +18,7 @@ from bitnet_cli.engine.options import EngineOptions, Layouts, layouts_for
 from bitnet_cli.engine.tensors import CheckedTensors, Dense, Tensors
 from bitnet_cli.errors import UsageError
 from bitnet_cli.formats.codecs import CodecFor, ternary_codec_for
-from bitnet_cli.formats.gguf_reader import GGUFReader
+from bitnet_cli.formats.gguf_reader import GGUFReader, refuse_parts
 from bitnet_cli.native import Context, DenseMatrix, Layout, TernaryMatrix
 
 
@@ -176,6 +176,7 @@ def check_structure(
 
 
 def _config_of(tensors: Tensors, meta: Mapping[str, object]) -> ModelConfig:
+    refuse_parts(tensors.reader)
     vocab_size = tensors.info("token_embd.weight").shape[0]
     return ModelConfig.from_metadata(meta, tensors.reader.path, vocab_size)
 

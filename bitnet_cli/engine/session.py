@@ -45,7 +45,7 @@ class Session:
         if not 1 <= context_length <= longest:
             raise UsageError(
                 f"the context must be 1 to {longest} tokens for this model, not {context_length}",
-                hint="leave out `-c` for the model's own context, at most 4096",
+                hint=f"`-c {min(longest, DEFAULT_CONTEXT)}` does",
             )
         c = model.config
         self.model = model
@@ -117,14 +117,19 @@ class Session:
         if not ids:
             raise UsageError("there is nothing to evaluate", hint="give at least one token")
         if len(out) > len(ids):
-            raise UsageError(f"results of {len(out)} tokens cannot be had from {len(ids)}")
+            raise UsageError(
+                f"results of {len(out)} tokens cannot be had from {len(ids)}",
+                hint="ask for at most as many as there are tokens",
+            )
         if len(ids) > self.free:
             raise UsageError(
                 f"{len(ids)} tokens do not fit: {self.free} of {self.context_length} positions are free",
-                hint="shorten the prompt or ask for a longer context with `-c`",
+                hint="give a shorter text or ask for a longer context with `-c`",
             )
         if min(ids) < 0 or max(ids) >= self.model.config.vocab_size:
-            raise UsageError(f"token ids must be 0 to {self.model.config.vocab_size - 1}")
+            raise UsageError(
+                f"token ids must be 0 to {self.model.config.vocab_size - 1}", hint="take them from `tokenize`"
+            )
         tokens = np.array(ids, np.int32)
         wanted_from = len(ids) - len(out)
         for first in range(0, len(ids), self._max_batch):

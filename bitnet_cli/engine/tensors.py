@@ -180,10 +180,11 @@ class Tensors:
 
     def refuse_leftovers(self) -> None:
         if self.left:
+            n = len(self.left)
             some = ", ".join(f"`{printable(name)}`" for name in sorted(self.left)[:3])
             raise UnsupportedError(
-                f"{self.reader.path}: {len(self.left)} tensors are not part of this architecture as this version knows "
-                f"it: {some}",
+                f"{self.reader.path}: {n} tensor{' is' if n == 1 else 's are'} not part of this architecture as this "
+                f"version knows it: {some}",
                 hint="`bitnet inspect FILE --tensors` lists them",
             )
 

@@ -79,8 +79,7 @@ class FileMapping:
 
 @contextmanager
 def located(path: str | Path, tensor: str | None = None, offset: int | None = None) -> Iterator[None]:
-    """Adds the file, and the tensor, to a FormatError that leaves the block without a path; to an UnsupportedError, too,
-    if there is a tensor.
+    """Adds the file, and the tensor, to a FormatError or UnsupportedError that leaves the block without a path.
 
     Codecs see bytes and no file; whoever knows the file calls them inside this block.
     """
@@ -91,9 +90,10 @@ def located(path: str | Path, tensor: str | None = None, offset: int | None = No
             raise
         raise FormatError(error.message, path=path, tensor=tensor, offset=offset, hint=error.hint) from error
     except UnsupportedError as error:
-        if tensor is None:
+        if error.message.startswith(str(path)):
             raise
-        raise UnsupportedError(f"{path}: `{printable(tensor)}`: {error.message}", hint=error.hint) from error
+        where = f"{path}: `{printable(tensor)}`" if tensor is not None else str(path)
+        raise UnsupportedError(f"{where}: {error.message}", hint=error.hint) from error
 
 
 def _cannot_open(path: Path, error: OSError | ValueError) -> BitnetError:

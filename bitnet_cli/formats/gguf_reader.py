@@ -248,3 +248,13 @@ def _size(cursor: Cursor, name: str, row: _Row, room: int, alignment: int) -> in
         if bare <= room < bare + alignment:
             return bare
     return n_bytes
+
+
+def refuse_parts(reader: GGUFReader) -> None:
+    """Raises UnsupportedError if the file is one of several that are a model only together."""
+    parts = reader.metadata.get("split.count", 1)
+    if isinstance(parts, int) and parts > 1:
+        raise UnsupportedError(
+            f"{reader.path} is one of {parts} parts of a model",
+            hint="join them first: `llama-gguf-split --merge FIRST_PART OUT`",
+        )

@@ -13,6 +13,7 @@ import shutil
 import struct
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -162,9 +163,9 @@ class GGUFWriter:
         try:
             free = shutil.disk_usage(parent).free
             if free < self.total_bytes:
-                needed = f"{self.total_bytes / 1e6:.0f} MB"
+                needed = f"{self.total_bytes / 1e6:.1f} MB"
                 raise BitnetError(
-                    f"{self.path} needs {needed}, {free / 1e6:.0f} MB are free on that disk",
+                    f"{self.path} needs {needed}, {free / 1e6:.1f} MB are free on that disk",
                     hint=_ELSEWHERE,
                 )
             return open(self._temporary, "xb", buffering=1 << 20)
@@ -224,7 +225,8 @@ class GGUFWriter:
 
 
 def _remove_file(path: Path) -> None:
-    path.unlink(missing_ok=True)
+    with suppress(OSError):  # Where a file stands in place of the directory there is nothing to remove.
+        path.unlink(missing_ok=True)
 
 
 def _padded(n_bytes: int, alignment: int) -> int:

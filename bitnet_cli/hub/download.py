@@ -303,8 +303,8 @@ def _check_room(plan: Plan) -> None:
     free = shutil.disk_usage(folder).free
     if free < plan.missing_bytes + SPARE_BYTES:
         raise BitnetError(
-            f"not enough room in {folder}: {plan.missing_bytes / 1e9:.2f} GB are to come and {SPARE_BYTES / 1e9:.2f} GB "
-            f"to stay free, {free / 1e9:.2f} GB are free",
+            f"not enough room in {folder}: {plan.missing_bytes / 1e6:.1f} MB are to come and {SPARE_BYTES / 1e6:.0f} MB "
+            f"to stay free, {free / 1e6:.1f} MB are free",
             hint="`bitnet list` shows what could go (`bitnet rm`); HF_HOME or `--local-dir` name another disk",
         )
 

@@ -342,12 +342,17 @@ def _unreachable(error: Exception, where: str) -> HubError:
         return HubError(
             "the file of trusted certificates is not there", hint="check SSL_CERT_FILE and SSL_CERT_DIR"
         )
+    reason = re.sub(r"^\[(Errno|SSL)[^]]*\] | \(_ssl\.c:\d+\)$", "", reason)
     if "CERTIFICATE" in reason.upper() or "certificate" in repr(error.__cause__):
         return HubError(
             f"the certificate of {host} cannot be trusted: {reason}",
             hint="check the clock; behind a company's proxy, name its certificates with SSL_CERT_FILE",
         )
     kind = type(error).__name__
+    if kind in ("RemoteProtocolError", "ReadError"):
+        return HubError(
+            f"the connection to {host} was cut", hint="try again: what has arrived is kept", passing=True
+        )
     if "Timeout" in kind:
         reason = "no answer in time"
     if kind in ("ImportError", "ValueError"):

@@ -34,7 +34,8 @@ class KVCache:
     ) -> None:
         if kv_type not in KV_TYPES:
             raise UsageError(
-                f"there is no KV cache of type {kv_type!r}", hint=f"use one of {', '.join(KV_TYPES)}"
+                f"there is no KV cache of type `{kv_type}`",
+                hint="the types are " + ", ".join(f"`{name}`" for name in KV_TYPES),
             )
         out = ffi.new("bn_kv **")
         check(

@@ -222,7 +222,10 @@ class _Disguise:
         if character not in self._stand_ins:
             stand_in = next(self._free, None)
             if stand_in is None:
-                raise UsageError("the messages have too many different characters")
+                raise UsageError(
+                    "the messages have too many different characters",
+                    hint="shorten them, or begin a new conversation",
+                )
             self._stand_ins[character] = stand_in
         return self._stand_ins[character]
 
@@ -251,12 +254,21 @@ def _check(messages: Sequence[Message]) -> None:
     for n, message in enumerate(messages):
         for key in ("role", "content"):
             if not isinstance(message, Mapping) or key not in message:
-                raise UsageError(f"message {n} has no `{key}`")
+                raise UsageError(
+                    f"message {n} has no `{key}`",
+                    hint='a message is such as `{"role": "user", "content": "Hello"}`',
+                )
         for key, text in message.items():
             if key not in ("role", "content", "name"):
-                raise UsageError(f"message {n} has the unknown key `{printable(str(key))}`")
+                raise UsageError(
+                    f"message {n} has the unknown key `{printable(str(key))}`",
+                    hint="a message has a `role` and a `content`",
+                )
             if not isinstance(text, str):
-                raise UsageError(f"the `{key}` of message {n} is not a text")
+                raise UsageError(
+                    f"the `{key}` of message {n} is not a text",
+                    hint='a message is such as `{"role": "user", "content": "Hello"}`',
+                )
         if message["role"] not in ROLES:
             raise UsageError(
                 f"message {n} has the unknown role `{printable(message['role'])}`",

@@ -35,7 +35,10 @@ class Marked:
         self.places = sorted(kept)
         self.markers = list(islice(free, len(self.places)))
         if len(self.markers) < len(self.places):
-            raise UsageError("the messages have too many different characters")
+            raise UsageError(
+                "the messages have too many different characters",
+                hint="shorten them, or begin a new conversation",
+            )
         self.ids = {m: tuple(kept[i]) for m, i in zip(self.markers, self.places, strict=True)}
         by_place = dict(zip(self.places, self.markers, strict=True))
         self.messages = [

@@ -256,6 +256,9 @@ def _strftime_now(form: str) -> str:
     return datetime.now().strftime(form)
 
 
+WITHOUT = "`bitnet run --raw` does without the template"
+
+
 class BoundedTemplate:
     """A compiled template; may be rendered from several threads."""
 
@@ -278,7 +281,9 @@ class BoundedTemplate:
             self._environment.text_chars = _text_chars(tree)
             self._template = self._environment.from_string(tree)
         except Exception as error:  # jinja2's own errors, and Python's for code that is nested too deep.
-            raise FormatError(f"the chat template is not valid: {_one_line(error)}", tensor=_KEY) from None
+            raise FormatError(
+                f"the chat template is not valid: {_one_line(error)}", tensor=_KEY, hint=WITHOUT
+            ) from None
 
     def render(self, variables: dict[str, object]) -> str:
         """The text that the template makes of its variables.
@@ -295,11 +300,17 @@ class BoundedTemplate:
                     budget.charge(len(part))
                     parts.append(part)
             except RefusalError as error:
-                raise BitnetError(f"the chat template refuses these messages: {_one_line(error)}") from None
+                raise BitnetError(
+                    f"the chat template refuses these messages: {_one_line(error)}", hint=WITHOUT
+                ) from None
             except LimitError as error:
-                raise FormatError(f"the chat template was stopped: {error}", tensor=_KEY) from None
+                raise FormatError(
+                    f"the chat template was stopped: {error}", tensor=_KEY, hint=WITHOUT
+                ) from None
             except Exception as error:  # Anything may go wrong in foreign code.
-                raise FormatError(f"the chat template fails: {_one_line(error)}", tensor=_KEY) from None
+                raise FormatError(
+                    f"the chat template fails: {_one_line(error)}", tensor=_KEY, hint=WITHOUT
+                ) from None
         return "".join(parts)
 
 

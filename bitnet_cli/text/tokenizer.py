@@ -92,7 +92,7 @@ class Tokenizer:
             add_bos = self.add_bos and ids[:1] != [self.bos_id]
         if add_bos:
             if self.bos_id is None:
-                raise UsageError("this model's vocabulary has no BOS token")
+                raise UsageError("this model's vocabulary has no BOS token", hint="leave `add_bos` out")
             ids.insert(0, self.bos_id)
         return ids
 
@@ -171,7 +171,8 @@ class Tokenizer:
     def _checked(self, token_id: int) -> int:
         if not 0 <= token_id < self.n_vocab:
             raise UsageError(
-                f"token {token_id} is not in the vocabulary, whose ids are 0 to {self.n_vocab - 1}"
+                f"token {token_id} is not in the vocabulary, whose ids are 0 to {self.n_vocab - 1}",
+                hint="take ids from `encode`",
             )
         return token_id
 

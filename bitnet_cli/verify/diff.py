@@ -135,11 +135,13 @@ def _both_in_words(first: GGUFReader, second: GGUFReader, key: str) -> tuple[str
         return f"{before} ({first.value_type(key)})", f"{after} ({second.value_type(key)})"
     a, b = first.metadata[key], second.metadata[key]
     if before == after and isinstance(a, list | np.ndarray) and isinstance(b, list | np.ndarray):
-        at = next(i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
+        at = next(i for i, (x, y) in enumerate(zip(a, b, strict=True)) if not _equal(x, y))
         return f"[{at}] {printable(str(a[at]), _SHOWN)}", f"[{at}] {printable(str(b[at]), _SHOWN)}"
     if before == after and isinstance(a, str) and isinstance(b, str):
         at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
         return f"…{printable(a[at:], _SHOWN)}", f"…{printable(b[at:], _SHOWN)}"
+    if before == after and isinstance(a, float) and isinstance(b, float):
+        return repr(a), repr(b)
     return before, after
 
 

@@ -81,7 +81,7 @@ def test_wrong_usage(bitnet: Callable, model: Path, args: list[str], stdin: byte
 
 def test_the_model_must_be_named(bitnet: Callable) -> None:
     ran = bitnet("embed", "one")
-    assert ran.code == 2 and "'-m'" in ran.err
+    assert ran.code == 2 and "`-m`" in ran.err
 
 
 def test_a_model_that_gives_no_vectors(bitnet: Callable, tiny_gguf: Path) -> None:
@@ -94,3 +94,21 @@ def test_an_embedding_model_continues_no_text(bitnet: Callable, model: Path, com
     ran = bitnet(command[0], "-m", model, *command[1:])
     assert ran.code == 2 and ran.out == "" and "Traceback" not in ran.err
     assert "is an embedding model" in ran.err and "`bitnet embed`" in ran.err
+
+
+@pytest.mark.parametrize("command", ["chat", "perplexity"])
+def test_an_embedding_model_is_refused_before_the_work_begins(
+    bitnet: Callable, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("word " * 100)
+    monkeypatch.setattr(BitNetModel, "tokenize", lambda *_, **__: pytest.fail("the text was taken up"))
+    args = {"chat": ["chat", model], "perplexity": ["perplexity", "-m", model, "-f", text, "-c", "16"]}[
+        command
+    ]
+    ran = bitnet(*args, stdin=b"")
+    assert ran.code == 2 and ran.out == ""
+    assert (
+        ran.err == f"error: {model} is an embedding model: it turns texts into vectors and continues none\n\n"
+        "hint: `bitnet embed` is for it\n"
+    )

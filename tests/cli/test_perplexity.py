@@ -92,9 +92,9 @@ def test_a_rest_of_the_text_and_chunks_beyond_it_do_not_matter(bitnet: Callable,
         (b"", [], 2, "the text has 1 tokens, but a context of 512 takes at least 1024"),
         (b"\xff\xfe" * 40, [], 1, "the input is not UTF-8 text"),
         (None, [], 1, "no such file"),
-        (TEXT.encode(), ["-c", "4"], 2, "invalid value for '-c'"),
+        (TEXT.encode(), ["-c", "4"], 2, "`-c` (`--ctx-size`) must be at least 8, not 4"),
         (TEXT.encode(), ["-c", "513"], 2, "the context must be 1 to 512 tokens for this model"),
-        (TEXT.encode(), ["--chunks", "0"], 2, "invalid value for '--chunks'"),
+        (TEXT.encode(), ["--chunks", "0"], 2, "`--chunks` must be at least 1, not 0"),
     ],
     ids=["short", "empty", "not text", "missing", "tiny context", "long context", "no chunks"],
 )
@@ -112,7 +112,7 @@ def test_one_clear_error(
 
 def test_the_text_must_be_named(bitnet: Callable) -> None:
     ran = bitnet("perplexity")
-    assert ran.code == 2 and "'-f'" in ran.err
+    assert ran.code == 2 and "`-f`" in ran.err
 
 
 @pytest.mark.parametrize("outtype", ["i2_s", "tl1", "tl2", "tq1_0", "tq2_0", "q2_0", "iq2_bn", "f16"])

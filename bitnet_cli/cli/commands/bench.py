@@ -17,6 +17,7 @@ from bitnet_cli.cli.options import (
     TilingOpt,
     YesOpt,
     codec_for,
+    refuse_reading,
 )
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import UsageError
@@ -133,13 +134,18 @@ def bench(
     if kernels:
         refuse_beside_kernels(
             {"-m": model, "--shape": shape, "--save": save, "-t": threads, "--kernel": kernel, "--dense": dense or None,
-             "--kv-type": kv_type, "--roofline": roofline or None, "--ops": ops or None, "--against": against,
+             "--kv-type": kv_type, "--i2s-layout": i2s_layout, "--tiling": tiling, "--roofline": roofline or None,
+             "--ops": ops or None, "--against": against,
              "--baseline": baseline, "--max-regression": max_regression}
         )  # fmt: skip
         _time_kernels(output, isa)
         return
     reading = codec_for(i2s_layout, tiling)
+    if shape is not None:
+        refuse_reading(i2s_layout, tiling, "the weights of `--shape` are random")
     subject = subject_of(model, shape, embed_type, ffn_zeros, save, yes, reading)
+    if subject.path is not None:
+        codec_for(i2s_layout, tiling, subject.path)
     tests = cross(counts("-p", n_prompt, 0), counts("-n", n_gen, 0), counts("-d", n_depth, 0))
     n_threads = counts("-t", threads, 1, 256) if threads is not None else (min(physical_cores(), 256),)
     engine = EngineOptions(kernel or "auto", skip_zeros=not dense)

@@ -119,6 +119,7 @@ def chat(
                 i2s_layout=i2s_layout,
                 tiling=tiling,
             )
+        loaded.require_head()
         for note in loaded.notes:
             out.note(f"note: {note}")
         return loaded

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bitnet_cli.cli.model_argument import model_source
-from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt, YesOpt, codec_for
+from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt, YesOpt, codec_for, refuse_reading
 from bitnet_cli.cli.output import Progress, out
 
 if TYPE_CHECKING:
@@ -85,7 +85,13 @@ def convert(
     """
     from bitnet_cli.convert import pipeline
 
+    codec_for(i2s_layout, tiling)  # What makes no sense is refused before anything is downloaded.
     source = model_source(src, yes=yes)
+    if source.is_dir():
+        refuse_reading(i2s_layout, tiling, f"{source} is a checkpoint")
+        reading = codec_for(None, None)
+    else:
+        reading = codec_for(i2s_layout, tiling, source)
     target = output or pipeline.default_output(source, outtype)
     with ExitStack() as stack:
         bars: list[Progress] = []
@@ -103,7 +109,7 @@ def convert(
             overwrite=force,
             verify=verify,
             ternarize=ternarize,
-            codec_for=codec_for(i2s_layout, tiling),
+            codec_for=reading,
             progress=show,
         )
     if json:

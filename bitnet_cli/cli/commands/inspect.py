@@ -62,10 +62,9 @@ def inspect(
 
     file = model_file(model, yes=yes)
     assert file is not None
-    reading = codec_for(i2s_layout, tiling)
-    if diff is not None:
-        other = model_file(diff, yes=yes)
-        assert other is not None
+    other = model_file(diff, yes=yes)
+    reading = codec_for(i2s_layout, tiling, file, *([other] if other is not None else []))
+    if other is not None:
         _diff(file, other, reading, list_tensors=tensors, json=json)
         return
     with GGUFReader(file) as reader:

@@ -78,6 +78,7 @@ def perplexity(
         i2s_layout=i2s_layout,
         tiling=tiling,
     )
+    bitnet.require_head()
     for note in bitnet.notes:
         out.note(f"note: {note}")
     pieces = chunks_of(bitnet, text, ctx_size)[:chunks]

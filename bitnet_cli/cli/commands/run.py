@@ -111,6 +111,7 @@ def run(
         i2s_layout=i2s_layout,
         tiling=tiling,
     )
+    bitnet.require_head()
     for note in bitnet.notes:
         out.note(f"note: {note}")
     seed = seed_or_new(seed)

@@ -10,7 +10,7 @@ import typer
 from bitnet_cli.cli.model_argument import model_file, model_source
 from bitnet_cli.cli.options import I2sLayoutOpt, JsonOpt, TilingOpt, YesOpt, codec_for
 from bitnet_cli.cli.output import Progress, out
-from bitnet_cli.errors import FormatError, printable
+from bitnet_cli.errors import FormatError, UsageError, printable
 
 if TYPE_CHECKING:
     from bitnet_cli.convert.source import Source
@@ -60,12 +60,20 @@ def verify(
     from bitnet_cli.verify.file_check import check_file, total_bytes
     from bitnet_cli.verify.report import Finding, VerifyReport
 
-    reading = codec_for(i2s_layout, tiling) if against is None else _of_two(i2s_layout, tiling)
+    if ternarize and against is None:
+        raise UsageError(
+            "`--ternarize` is for the checkpoint of `--against`",
+            hint="leave it out, or add `--against DIRECTORY`",
+        )
     file = model_file(model, yes=yes)
     assert file is not None
     original = None if against is None else model_source(against, yes=yes)
+    files = [file] if original is None or not original.is_file() else [file, original]
     with ExitStack() as stack:
         try:
+            reading = codec_for(i2s_layout, tiling, *files)
+            if original is not None:
+                reading = _of_two(i2s_layout, tiling)
             source = stack.enter_context(GGUFSource(file, reading))
         except FormatError as error:
             if json:

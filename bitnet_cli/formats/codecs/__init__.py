@@ -131,6 +131,37 @@ def ternary_codec_for(
     return _BARE[info.type] if is_bare(info) else found
 
 
+def refuse_unused(reader: GGUFReader, i2s_layout: str | None, tilings: GivenTilings) -> None:
+    """Raises UsageError if the user says how to read weights of a kind or shape that the file does not hold.
+
+    Args:
+        reader: the file.
+        i2s_layout: the layout of I2_S weights that was asked for, None if nothing was said.
+        tilings: the tilings of TL1 and TL2 weights that were given.
+    """
+    kinds = {info.type for info in reader.tensors.values()}
+    if i2s_layout is not None and GGMLType.I2_S not in kinds:
+        raise UsageError(
+            f"`--i2s-layout` says how I2_S weights are read, and {reader.path} holds none",
+            hint="leave it out",
+        )
+    if not tilings:
+        return
+    tiled = {info.shape for info in reader.tensors.values() if info.type in (GGMLType.TL1, GGMLType.TL2)}
+    if not tiled:
+        raise UsageError(
+            f"`--tiling` says how TL1 and TL2 weights are read, and {reader.path} holds none",
+            hint="leave it out",
+        )
+    for rows, cols in tilings.by_shape:
+        if (rows, cols) not in tiled:
+            shapes = sorted({f"{shape[0]}x{shape[1]}" for shape in tiled if len(shape) == 2})
+            raise UsageError(
+                f"`--tiling {rows}x{cols}=` is for no TL1 or TL2 matrix of {reader.path}",
+                hint=f"leave it out; its shapes are {', '.join(shapes[:10])}",
+            )
+
+
 def is_bare(info: TensorInfo) -> bool:
     """Whether the rows of a tensor lack the scales that its type has today: its size tells (`gguf_reader`)."""
     return info.type in _BARE and info.n_bytes == _BARE[info.type].n_bytes(info.shape)

@@ -156,9 +156,13 @@ class GivenTilings:
                 continue
             shape, tiling = _parse_entry(text)
             if shape in by_shape:
-                raise UsageError(f"`--tiling` is given twice for {shape[0]}x{shape[1]}")
+                raise UsageError(f"`--tiling` is given twice for {shape[0]}x{shape[1]}", hint="give it once")
             by_shape[shape] = tiling
         return cls(everywhere, by_shape)
+
+    def __bool__(self) -> bool:
+        """Whether anything was said."""
+        return self.everywhere is not None or bool(self.by_shape)
 
     def get(self, shape: Shape) -> Tiling | None:
         """The tiling for a shape, None if nothing was said about it."""
@@ -251,7 +255,7 @@ def tiling_to_read(reader: GGUFReader, info: TensorInfo, given: GivenTilings | N
     found = SHIPPED.get((GGMLType(info.type), shape))
     if found is None:
         raise UnsupportedError(
-            f"{reader.path}: nothing tells the tiling of `{printable(info.name)}`: {name} files do not record it, and "
+            f"{reader.path}: `{printable(info.name)}`: nothing tells the tiling: {name} files do not record it, and "
             f"bitnet.cpp ships none for {where}",
             hint=f"add `--tiling {where}=BM,BK,bm` with the bm, bk and bmm of the kernel_config.ini that the file was "
             "made with; a wrong tiling gives words without sense",

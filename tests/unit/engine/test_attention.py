@@ -100,5 +100,5 @@ def test_bytes(kv_type: str, size: int) -> None:
 
 
 def test_unknown_type() -> None:
-    with pytest.raises(UsageError, match="no KV cache of type 'f8'"):
+    with pytest.raises(UsageError, match="no KV cache of type `f8`"):
         KVCache(1, 1, 16, 16, "f8")

@@ -48,6 +48,21 @@ METADATA = {
     "end of a long text": ((STRING, "x" * 99 + "a"), (STRING, "x" * 99 + "b"), ("…a", "…b")),
     "length": ((ARRAY, (I32, [1, 2])), (ARRAY, (I32, [1, 2, 3])), ("2 × i32", "3 × i32")),
     "element": ((ARRAY, (I32, [1, 2])), (ARRAY, (I32, [1, 3])), ("[1] 2", "[1] 3")),
+    "element behind NaN": (
+        (ARRAY, (F32, [float("nan"), 1.0])),
+        (ARRAY, (F32, [float("nan"), 2.0])),
+        ("[1] 1.0", "[1] 2.0"),
+    ),
+    "NaN and a number": (
+        (ARRAY, (F32, [1.0, float("nan")])),
+        (ARRAY, (F32, [1.0, 2.0])),
+        ("[1] nan", "[1] 2.0"),
+    ),
+    "last digit of a float": (
+        (F32, 0.1),
+        (F32, 0.10000000894069672),
+        ("0.10000000149011612", "0.10000000894069672"),
+    ),
     "word": ((ARRAY, (STRING, ["a", "b"])), (ARRAY, (STRING, ["c", "b"])), ("[0] a", "[0] c")),
 }
 

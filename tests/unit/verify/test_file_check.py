@@ -111,7 +111,7 @@ PROBLEMS = {
     "no width": (drop_key("bitnet-b1.58.embedding_length"), ["`bitnet-b1.58.embedding_length`: the key is missing"]),
     "an unknown architecture": (
         key("general.architecture", STRING, "mamba"),
-        ["models of architecture `mamba` are not supported"],
+        ["`general.architecture`: models of architecture `mamba` are not supported"],
     ),
     "no embedding": (drop("token_embd.weight"), ["`token_embd.weight`: the file has no such matrix"]),
     "no vocabulary": (drop_key("tokenizer.ggml.tokens"), ["`tokenizer`: "]),
@@ -174,7 +174,7 @@ LOADING = {
     "a bias": (
         "llama",
         tensor("blk.0.attn_q.bias", (128,), TYPE_F32, bytes(512)),
-        "1 tensors are not part of",
+        "1 tensor is not part of",
     ),
     "a norm of 8 bits": (
         "llama",

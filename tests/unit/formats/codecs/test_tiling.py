@@ -175,7 +175,7 @@ def test_the_order_of_precedence(tmp_path: Path) -> None:
 
 def test_nothing_known_is_refused(tmp_path: Path) -> None:
     with file_with(tmp_path, TL1, (2560, 640)) as reader:
-        with pytest.raises(UnsupportedError, match="nothing tells the tiling of `w`") as error:
+        with pytest.raises(UnsupportedError, match="`w`: nothing tells the tiling") as error:
             tiling_to_read(reader, reader.tensors["w"])
         assert str(reader.path) in error.value.message
         assert "--tiling 2560x640=BM,BK,bm" in str(error.value.hint)
