@@ -145,7 +145,7 @@ ERRORS = {
     "unknown isa": (("a", "--isa", "sse9"), 2, "`sse9`", "`scalar`"),
     "unknown layout": (("a", "--i2s-layout", "mips"), 2, "`mips`", "`arm64`"),
     "unknown kernel": (("a", "--kernel", "fast"), 2, "`fast`", "`lut`"),
-    "zero threads": (("a", "-t", "0"), 2, "'--threads'", "--help"),
+    "zero threads": (("a", "-t", "0"), 2, "`--threads`", "--help"),
     "too many threads": (("a", "-t", "1000"), 2, "threads", "`-t`"),
     "zero context": (("a", "-c", "0"), 2, "`--ctx-size`", "--help"),
     "too long a context": (("a", "-c", "100000000"), 2, "context", "`-c 512` does"),

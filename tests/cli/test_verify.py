@@ -122,7 +122,7 @@ def test_against_a_checkpoint(bitnet: Callable, tmp_path: Path) -> None:
         (("{sound}", "--against", "{sound}", "--ternarize"), 2, "`--ternarize` rounds"),
         (("{sound}", "--i2s-layout", "mips"), 2, "no layout `mips`"),
         (("{sound}", "--tiling", "1,2"), 2, "`1,2` is not a tiling"),
-        ((), 2, "FILE is missing"),
+        ((), 2, "MODEL is missing"),
     ],
 )
 def test_refused(bitnet: Callable, sound: Path, args: tuple[str, ...], code: int, words: str) -> None:
