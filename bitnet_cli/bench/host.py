@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bitnet_cli import __version__
-from bitnet_cli.native import compiler, physical_cores
+from bitnet_cli.native import commit, compiler, physical_cores
 from bitnet_cli.native.processor import cpu_name
 
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -24,11 +24,11 @@ class Host:
     """The one that built the kernels."""
     version: str
     commit: str | None
-    """Short hash of the checkout this runs from, with `-dirty` if files differ; None for an installed package."""
+    """Short hash of the checkout this runs from, or was installed from, with `-dirty` if files differ; None if not known."""
 
 
 def this_host() -> Host:
-    return Host(cpu_name(), physical_cores(), compiler(), __version__, _commit(_CHECKOUT))
+    return Host(cpu_name(), physical_cores(), compiler(), __version__, _commit(_CHECKOUT) or commit())
 
 
 def _commit(checkout: Path) -> str | None:

@@ -63,7 +63,7 @@ _PLAIN = ("config", "completion", "doctor")
 
 
 def _version(value: bool) -> None:
-    """Version, commit of a checkout, and the instruction set that will be used."""
+    """Version, commit if it is known, and the instruction set that will be used."""
     if value:
         from bitnet_cli.bench.host import this_host
         from bitnet_cli.native import Context

@@ -86,7 +86,7 @@ def kernels() -> Iterator[Finding]:
         if isa.name == "scalar":
             continue
         if not isa.supported:
-            yield Finding("kernels", isa.name, "this CPU does not have it")
+            yield Finding("kernels", isa.name, "this CPU does not have it", "absent")
         elif is_proven(isa.name, expected):
             yield Finding("kernels", isa.name, "proven: the same bits as plain C")
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Mark = Literal["ok", "note", "problem"]
+Mark = Literal["ok", "absent", "note", "problem"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Finding:
         section: what it belongs to.
         name: what was looked at.
         text: what was found.
-        mark: `ok`, `note` (could be better) or `problem` (something will not work, or not right).
+        mark: `ok`, `absent` (not there, and need not be), `note` (could be better) or `problem` (something will not work, or
+            not right).
         advice: what to do about it, if there is anything to be done.
     """
 

@@ -45,6 +45,11 @@ def compiler() -> str:
     return str(ffi.string(lib.bn_compiler()).decode())
 
 
+def commit() -> str | None:
+    """Short hash of the checkout that the library was built from, with `-dirty` if files differed; None if not known."""
+    return str(ffi.string(lib.bn_commit()).decode()) or None
+
+
 def build() -> str:
     """Names the build of the library: size and time of the compiled module, which any new build changes."""
     compiled = os.stat(_bitnet.__file__)

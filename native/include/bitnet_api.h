@@ -25,6 +25,7 @@ const char *bn_isa_name(int32_t index);     /* `scalar`, `avx2`, `avxvnni`, `avx
 int32_t bn_isa_supported(int32_t index);    /* 1 if this CPU and operating system can run it */
 int32_t bn_cpu_physical_cores(void);        /* physical cores this process may run on; at least 1 */
 const char *bn_compiler(void);              /* name and version of the compiler that built the library */
+const char *bn_commit(void);                /* short hash of the checkout it was built from, `-dirty` if changed, or "" */
 
 /* ---- Context: a kernel table for one ISA and a pool of threads. ---- */
 

@@ -15,6 +15,15 @@ const char *bn_status_str(bn_status status)
     return "unknown status";
 }
 
+#ifndef BN_COMMIT
+#define BN_COMMIT ""
+#endif
+
+const char *bn_commit(void)
+{
+    return BN_COMMIT;
+}
+
 const char *bn_compiler(void)
 {
 #if defined(__clang__)

@@ -37,6 +37,8 @@ def test_this_machine(bitnet: Callable) -> None:
     for isa in isas():
         if isa.supported and isa.name != "scalar":
             assert found[f"kernels/{isa.name}"]["text"] == "proven: the same bits as plain C"
+        elif not isa.supported:
+            assert found[f"kernels/{isa.name}"]["mark"] == "absent"
     assert {"processor/CPU", "memory/memory", "folders/hub cache", "versions/bitnet"} <= set(found)
     assert "speed/bandwidth" not in found
 

@@ -14,7 +14,7 @@ from bitnet_cli.cli.output import out
 if TYPE_CHECKING:
     from bitnet_cli.doctor.finding import Finding
 
-_MARKS = {"ok": ("✓", "32"), "note": ("!", "33"), "problem": ("✗", "31")}
+_MARKS = {"ok": ("✓", "32"), "absent": ("-", "2"), "note": ("!", "33"), "problem": ("✗", "31")}
 _NAME_WIDTH = 14
 
 

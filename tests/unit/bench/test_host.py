@@ -5,13 +5,24 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from bitnet_cli import __version__
+import pytest
+
+from bitnet_cli import __version__, native
 from bitnet_cli.bench import host
 
 
 def test_this_host() -> None:
     found = host.this_host()
     assert found.cpu and found.cores >= 1 and found.compiler and found.version == __version__
+
+
+def test_an_installed_package_knows_what_it_was_built_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "_CHECKOUT", tmp_path)
+    assert host.this_host().commit == native.commit()
+    monkeypatch.setattr(host, "commit", lambda: "0123abc-dirty")
+    assert host.this_host().commit == "0123abc-dirty"
 
 
 def test_commits(tmp_path: Path) -> None:
