@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
 
 from bitnet_cli.chat.conversation import Conversation, Reply
 from bitnet_cli.chat.transcript import save
@@ -198,13 +195,3 @@ def state_folder() -> Path:
     import platformdirs
 
     return platformdirs.user_state_path("bitnet", appauthor=False)
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a standard stream is there and a terminal."""
-    return stream is not None and stream.isatty()
-
-
-def is_styled() -> bool:
-    """Whether stdout may be written in styles."""
-    return is_terminal(sys.stdout) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

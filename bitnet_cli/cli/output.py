@@ -64,7 +64,7 @@ class Output:
 
     def dim(self, text: str) -> None:
         """Text that belongs to the screen, not to the result: to stderr, and only if both streams are the screen."""
-        if not self.json_mode and _is_terminal(sys.stdout) and _is_terminal(sys.stderr):
+        if not self.json_mode and is_terminal(sys.stdout) and is_terminal(sys.stderr):
             sys.stderr.write(_paint(text, "2"))
             sys.stderr.flush()
 
@@ -104,7 +104,7 @@ class Output:
     @property
     def draws(self) -> bool:
         """True if stderr is a terminal that bars can be drawn on."""
-        return not self.json_mode and _is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
+        return not self.json_mode and is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
 
     @contextmanager
     def bars(self, *columns: Any) -> Iterator[RichProgress]:
@@ -114,7 +114,7 @@ class Output:
 
     def ask(self, question: str) -> bool:
         """Yes or no from the person at the terminal; no if there is none."""
-        if self.json_mode or sys.stdin is None or not sys.stdin.isatty() or not _is_terminal(sys.stderr):
+        if self.json_mode or sys.stdin is None or not sys.stdin.isatty() or not is_terminal(sys.stderr):
             return False
         sys.stderr.write(f"{_one_line(question)} [y/N] ")
         sys.stderr.flush()
@@ -210,7 +210,7 @@ def _talk(line: str) -> None:
     """A line to stderr, lost if there is none, where `print` would take stdout, or if nothing more fits into it."""
     if sys.stderr is not None:
         with suppress(OSError):  # There is no other place to say it, and no reason to lose the work.
-            print(_wrapped(line) if _is_terminal(sys.stderr) else line, file=sys.stderr, flush=True)
+            print(_wrapped(line) if is_terminal(sys.stderr) else line, file=sys.stderr, flush=True)
 
 
 def _wrapped(line: str) -> str:
@@ -230,16 +230,20 @@ def _one_line(text: str) -> str:
     return printable(text, MAX_LINE)
 
 
-def _is_terminal(stream: TextIO | None) -> bool:
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a standard stream is there and a terminal."""
     return stream is not None and stream.isatty()
 
 
+def is_styled(stream: TextIO | None) -> bool:
+    """Whether a standard stream may be written in styles: it is a terminal, and NO_COLOR is not set."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def _paint(text: str, code: str, stream: Any = None) -> str:
-    """`text` in a terminal style where the stream is a terminal and NO_COLOR is not set."""
+    """`text` in a terminal style where the stream takes one."""
     stream = stream if stream is not None else sys.stderr
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not _is_terminal(stream):
-        return text
-    return f"\x1b[{code}m{text}\x1b[0m"
+    return f"\x1b[{code}m{text}\x1b[0m" if is_styled(stream) else text
 
 
 out = Output()

@@ -176,7 +176,7 @@ class RepoCache:
             snapshots: those of the repository, which whoever asks has read already: there may be thousands of files.
         """
         # A part is allocated as it grows: its length says nothing about the room it takes.
-        total = sum(_allocated(path) for path in self.parts())
+        total = sum(allocated(path) for path in self.parts())
         contents = {file.content for snapshot in snapshots for file in snapshot.files} | set(
             self.blob_files()
         )
@@ -219,7 +219,8 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _allocated(path: Path) -> int:
+def allocated(path: Path) -> int:
+    """Bytes that a file takes on disk, where the system tells; its length, if that is less."""
     try:
         status = os.stat(path)
     except OSError:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bitnet_cli.errors import HubError
-from bitnet_cli.hub.cache import RepoCache, Snapshot
+from bitnet_cli.hub.cache import RepoCache, Snapshot, allocated
 from bitnet_cli.hub.converted import converted_folder, converted_models, note_path
 
 
@@ -53,9 +53,7 @@ def plan_removal(repo: str, revision: str | None) -> Removal | None:
     contents = {path for path in contents - needed if os.path.lexists(path)}
     if not contents and not going and not (whole and cache.folder.exists()):
         return None
-    size = sum(
-        path.lstat().st_blocks * 512 if path.suffix == ".part" else path.lstat().st_size for path in contents
-    )
+    size = sum(allocated(path) if path.suffix == ".part" else path.lstat().st_size for path in contents)
     return Removal(cache, tuple(going), tuple(sorted(contents)), size, whole)
 
 

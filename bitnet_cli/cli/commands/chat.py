@@ -21,7 +21,7 @@ from bitnet_cli.cli.options import (
     TilingOpt,
     YesOpt,
 )
-from bitnet_cli.cli.output import out
+from bitnet_cli.cli.output import is_styled, is_terminal, out
 from bitnet_cli.cli.sampling_options import (
     MinPOpt,
     RepeatPenaltyOpt,
@@ -101,7 +101,7 @@ def chat(
     from bitnet_cli.chat.conversation import Conversation
     from bitnet_cli.cli.chat_commands import COMMANDS, perform, take_up
     from bitnet_cli.cli.chat_input import PipedInput, TerminalInput
-    from bitnet_cli.cli.chat_loop import Chat, is_terminal, state_folder
+    from bitnet_cli.cli.chat_loop import Chat, state_folder
     from bitnet_cli.library import BitNetModel, GenerationConfig
 
     def locate(name: str | None) -> Path | None:
@@ -179,14 +179,13 @@ def _model_path(name: str | None, *, yes: bool) -> Path | None:
 def _screen(plain: bool, as_json: bool, interactive: bool) -> Screen:
     import os
 
-    from bitnet_cli.cli.chat_loop import is_styled, is_terminal
     from bitnet_cli.cli.chat_screen import JsonScreen, PlainScreen, TerminalScreen
 
     if as_json:
         return JsonScreen()
     if plain or not is_terminal(sys.stdout) or os.environ.get("TERM") == "dumb":
         return PlainScreen(with_statistics=interactive)
-    return TerminalScreen(styled=is_styled())
+    return TerminalScreen(styled=is_styled(sys.stdout))
 
 
 def _greet(conversation: Conversation, name: str | None) -> None:
