@@ -20,6 +20,31 @@ def _set_json(value: bool) -> bool:
     return value
 
 
+def _kv_type(value: str | None) -> str | None:
+    """Refused before a model is downloaded for it, as are the two below."""
+    if value is not None:
+        from bitnet_cli.native import check_kv_type
+
+        check_kv_type(value)
+    return value
+
+
+def _isa(value: str | None) -> str | None:
+    if value is not None:
+        from bitnet_cli.native import Context
+
+        Context(value, 1)
+    return value
+
+
+def _kernel(value: str | None) -> str | None:
+    if value is not None:
+        from bitnet_cli.engine.options import EngineOptions
+
+        EngineOptions(value)
+    return value
+
+
 JsonOpt = Annotated[
     bool, typer.Option("--json", help="Print one JSON value to stdout.", callback=_set_json, is_eager=True)
 ]
@@ -60,6 +85,7 @@ KvTypeOpt = Annotated[
     typer.Option(
         "--kv-type",
         metavar="TYPE",
+        callback=_kv_type,
         help="Stored keys and values: f32, f16, or i8 at half the memory of f16. Default: f16.",
         show_default=False,
     ),
@@ -69,6 +95,7 @@ IsaOpt = Annotated[
     typer.Option(
         "--isa",
         metavar="NAME",
+        callback=_isa,
         envvar="BITNET_ISA",
         help="Instruction set: scalar, avx2, avxvnni, avx512icl, neon, dotprod, i8mm. Default: the strongest of this CPU.",
         show_default=False,
@@ -79,6 +106,7 @@ KernelOpt = Annotated[
     typer.Option(
         "--kernel",
         metavar="NAME",
+        callback=_kernel,
         envvar="BITNET_KERNEL",
         help="mad multiplies and adds, lut looks up in tables. Default: auto, the faster one here. The text is the same.",
         show_default=False,

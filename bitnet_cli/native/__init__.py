@@ -19,7 +19,7 @@ from bitnet_cli.native.context import (
     physical_cores,
 )
 from bitnet_cli.native.matrices import DenseMatrix, Layout, TernaryMatrix, Tiling
-from bitnet_cli.native.plan import DEFAULT_KV_TYPE, KV_TYPES, KVCache, Plan
+from bitnet_cli.native.plan import DEFAULT_KV_TYPE, KV_TYPES, KVCache, Plan, check_kv_type
 
 __all__ = [
     "DEFAULT_KV_TYPE",
@@ -34,6 +34,7 @@ __all__ = [
     "TernaryMatrix",
     "Tiling",
     "build",
+    "check_kv_type",
     "commit",
     "compiler",
     "count_codes",

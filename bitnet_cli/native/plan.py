@@ -16,6 +16,15 @@ KV_TYPES = {"f32": lib.BN_KV_F32, "f16": lib.BN_KV_F16, "i8": lib.BN_KV_I8}
 DEFAULT_KV_TYPE = "f16"
 
 
+def check_kv_type(name: str) -> None:
+    """Raises UsageError if there is no cache of this type."""
+    if name not in KV_TYPES:
+        raise UsageError(
+            f"there is no KV cache of type `{name}`",
+            hint="the types are " + ", ".join(f"`{known}`" for known in KV_TYPES),
+        )
+
+
 class KVCache:
     """Keys and values of all layers; pages of memory are taken as positions are written.
 
@@ -32,11 +41,7 @@ class KVCache:
     def __init__(
         self, n_layers: int, n_kv_heads: int, head_dim: int, n_ctx: int, kv_type: str = DEFAULT_KV_TYPE
     ) -> None:
-        if kv_type not in KV_TYPES:
-            raise UsageError(
-                f"there is no KV cache of type `{kv_type}`",
-                hint="the types are " + ", ".join(f"`{name}`" for name in KV_TYPES),
-            )
+        check_kv_type(kv_type)
         out = ffi.new("bn_kv **")
         check(
             lib.bn_kv_create(KV_TYPES[kv_type], n_layers, n_kv_heads, head_dim, n_ctx, out),

@@ -107,6 +107,16 @@ def test_patterns_files_and_a_folder(hub: FakeHub, bitnet: Bitnet, tmp_path: Pat
     assert bitnet("download", REPO, "config.json", "--include", "*").code == 2
 
 
+@pytest.mark.parametrize("option", [("--kernel", "fast"), ("--isa", "sse9"), ("--kv-type", "f64")], ids=str)
+def test_nothing_is_downloaded_for_an_option_that_does_not_exist(
+    hub: FakeHub, bitnet: Bitnet, option: tuple[str, str]
+) -> None:
+    hub.add(GGUF_OF_2B).files = {"ggml-model-i2_s.gguf": STORIES.read_bytes()}
+    for command in (["run", "-m", "2b", "x"], ["chat", "2b"], ["bench", "-m", "2b"]):
+        ran = bitnet(*command, *option)
+        assert ran.code == 2 and f"`{option[1]}`" in ran.err and not hub.log
+
+
 @pytest.mark.parametrize("asked", [["model.gguf"], ["--include", "*.gguf"]])
 def test_a_short_name_and_gguf_files(hub: FakeHub, bitnet: Bitnet, asked: list[str]) -> None:
     hub.add("microsoft/bitnet-b1.58-2B-4T", config__json=b"{}")
