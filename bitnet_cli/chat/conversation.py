@@ -70,22 +70,23 @@ class Conversation:
         seed: of the random choices of all answers together.
 
     Raises:
-        UsageError: a system text for a model that has no place for it, or that fills the context.
+        UsageError: a system text for a model that has no place for it.
     """
 
     def __init__(
         self, model: BitNetModel, system: str = "", config: GenerationConfig | None = None, seed: int = 0
     ) -> None:
-        self._take(model)
+        self.model = model
         self.config = config or GenerationConfig()
         self.turns: list[Turn] = []
         self.n_dropped = 0
         """How many of the turns, from the first, are no longer in the context."""
+        self.format = prompt_format(model)
         self.replies: list[Reply] = []
         """Of all turns that were answered here, those that were taken back, too."""
         self._system = readable(system)
         self._seeds = random.Random(seed)
-        self._context_tokens: int | None = self._refuse_long(self.format.encode(system, []))
+        self._context_tokens: int | None = len(self.format.encode(system, []))
 
     @property
     def system(self) -> str:
@@ -94,7 +95,7 @@ class Conversation:
 
     @system.setter
     def system(self, text: str) -> None:
-        self._refuse_long(self.format.encode(text, []))  # Before it replaces the other one.
+        self.format.encode(text, [])  # A text that has no place is refused before it replaces the other one.
         self._system, self._context_tokens = readable(text), None
 
     @property
@@ -182,43 +183,17 @@ class Conversation:
         """Continues with these turns, all of them answered, in place of those that are here."""
         self.turns, self.n_dropped, self._context_tokens = turns, 0, None
 
-    def change_model(self, load: Callable[[], BitNetModel], load_again: Callable[[], BitNetModel]) -> None:
-        """Goes on with another model. Answers stay texts, with ids only where these mean the same to it.
-
-        There is never more than one model in memory: the one that is here goes first, and comes back if nothing comes of
-        the other.
-
-        Args:
-            load: gives the other model.
-            load_again: gives the one that is here.
+    def with_model(self, model: BitNetModel) -> Conversation:
+        """The same conversation with another model. Answers stay texts, with ids only where these mean the same to it.
 
         Raises:
-            UsageError, BitnetError: what `load` raises; or the model has no place for the system text.
+            UsageError, BitnetError: the model has no place for the system text.
         """
-        fingerprint = self.model.tokenizer.fingerprint()
-        del self.model, self.format
-        try:
-            self._take(load())
-            self._refuse_long(self.format.encode(self._system, []))
-        except Exception:
-            self.__dict__.pop("model", None)
-            self._take(load_again())
-            raise
-        is_same = self.model.tokenizer.fingerprint() == fingerprint
-        self.resume([turn if is_same else replace(turn, ids=None) for turn in self.turns])
-
-    def _take(self, model: BitNetModel) -> None:
-        self.model, self.format = model, prompt_format(model)
-
-    def _refuse_long(self, ids: list[int]) -> int:
-        """The number of tokens before the first turn. Raises UsageError if they leave no room for one."""
-        length = self.model.context_length
-        if len(ids) >= length:
-            raise UsageError(
-                f"the system text takes {len(ids)} tokens, all of the context of {length}",
-                hint="shorten it, or ask for a longer context with `-c`",
-            )
-        return len(ids)
+        other = Conversation(model, self._system, self.config, self._seeds.getrandbits(32))
+        same = model.tokenizer.fingerprint() == self.model.tokenizer.fingerprint()
+        other.resume([replace(turn, ids=turn.ids if same else None) for turn in self.turns])
+        other.replies = self.replies
+        return other
 
     def _encode(self) -> list[int]:
         return self.format.encode(self._system, self.turns[self.n_dropped :])

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bitnet_cli.chat.thoughts import split
 from bitnet_cli.chat.transcript import load, save
 from bitnet_cli.cli.chat_loop import Chat, Leave
 from bitnet_cli.cli.chat_screen import bar, meter
@@ -212,12 +211,12 @@ def _copy(chat: Chat, _: str) -> None:
     turns = chat.conversation.turns
     if not turns or not turns[-1].answer:
         raise UsageError("there is no answer to copy yet", hint="say something first")
-    out.note(f"the last answer was copied {copy(split(turns[-1].answer)[1])}")
+    out.note(f"the last answer was copied {copy(turns[-1].answer)}")
 
 
 def _model(chat: Chat, argument: str) -> None:
     if argument:
-        chat.change_model(argument)
+        chat.conversation = chat.conversation.with_model(chat.load(argument))
     model = chat.conversation.model
     out.note(
         f"model: {model.config.name or 'without a name'}, {model.config.arch.name}, {threads_text(model.n_threads)}"

@@ -27,9 +27,7 @@ class Chat:
     Args:
         conversation: what was said so far.
         screen: where answers go.
-        path: the file of the model; None for the built-in one.
-        locate: gives the file of a name, downloaded and converted if need be; None for the built-in model.
-        load: gives the model of a file.
+        load: gives the model of a name.
         interactive: a person is there: errors are told and do not end the sitting.
         kept_in: a JSON file that always has the conversation; None for none.
     """
@@ -38,16 +36,14 @@ class Chat:
         self,
         conversation: Conversation,
         screen: Screen,
+        load: Callable[[str], BitNetModel],
         *,
-        path: Path | None,
-        locate: Callable[[str], Path | None],
-        load: Callable[[Path | None], BitNetModel],
         interactive: bool,
         kept_in: Path | None,
     ) -> None:
         self.conversation = conversation
         self.screen = screen
-        self._path, self._locate, self._load = path, locate, load
+        self.load = load
         self.interactive = interactive
         self.suggestion = ""
         """What the next line is to begin with."""
@@ -111,19 +107,6 @@ class Chat:
             self._show(self.conversation.again(reply, stopped=stopped, progress=self.screen.progress), reply)
         if reply.finish_reason == "interrupted" and not reply.tokens:
             out.note("interrupted before the first word: the answer stays as it was")
-
-    def change_model(self, name: str) -> None:
-        """Goes on with the model of a name, or with the one that is here if that cannot be had."""
-        path = self._locate(name)
-        self.conversation.change_model(lambda: self._load(path), self._load_again)
-        self._path = path
-
-    def _load_again(self) -> BitNetModel:
-        try:
-            return self._load(self._path)
-        except BitnetError as error:
-            out.error(f"the model that was here is gone: {error.message}", error.hint)
-            raise Leave from None
 
     def keep(self) -> None:
         """Writes the conversation where the next sitting can take it up, if it is to be kept."""

@@ -11,10 +11,9 @@ from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from bitnet_cli.chat.conversation import Reply
-from bitnet_cli.chat.thoughts import Said, ThoughtStream, split
 from bitnet_cli.cli.markdown_stream import DIM, MarkdownStream
 from bitnet_cli.cli.output import out
-from bitnet_cli.cli.wrapped_text import RESET, WrappedText, harmless
+from bitnet_cli.cli.wrapped_text import RESET, harmless
 
 STOPPED = {"length": "reached `-n`", "context": "the context is full", "interrupted": "interrupted"}
 _PAUSE_S = 0.02
@@ -61,11 +60,9 @@ class JsonScreen:
         reply = self._reply
         if not _is_answered(reply):
             return
-        thoughts, answer = split(reply.text)
         value: dict[str, Any] = {
             "role": "assistant",
-            "text": answer,
-            **({"thoughts": thoughts} if thoughts else {}),
+            "text": reply.text,
             "prompt_tokens": reply.prompt_tokens,
             "reused_tokens": reply.reused_tokens,
             "tokens": reply.tokens,
@@ -118,8 +115,6 @@ class PlainScreen:
 class TerminalScreen:
     """Markdown on a terminal, with a line below it that says how fast it comes and how full the context is.
 
-    What a model thinks before it answers is shown as it comes, apart from the answer and dimmed.
-
     Args:
         styled: may use colours and other styles.
     """
@@ -132,10 +127,7 @@ class TerminalScreen:
         """See `Screen`."""
         self._reply, self._length = reply, context_length
         self._columns = terminal_columns()
-        write, width = self._pending.append, lambda: self._columns - 1
-        self._thoughts, self._aside = ThoughtStream(), WrappedText(write, width)
-        self._markdown = MarkdownStream(write, width, self._styled)
-        self._thinks = False
+        self._markdown = MarkdownStream(self._pending.append, lambda: self._columns - 1, self._styled)
         self._column, self._status, self._has_status = 0, "reading", False
         self._begun = self._shown = 0.0
         self._n_pieces, self._has_words = 0, False
@@ -155,7 +147,7 @@ class TerminalScreen:
         # White space before the first word belongs to a text that goes on, and would look odd on a line of its own.
         text = text if self._has_words else text.lstrip()
         self._has_words = self._has_words or bool(text)
-        self._feed(self._thoughts.feed(text))
+        self._markdown.feed(text)
         if now - self._shown < _PAUSE_S and self._n_pieces > 1:
             return
         words = [f"{self._n_pieces} tokens"]
@@ -174,45 +166,18 @@ class TerminalScreen:
 
     def end(self) -> None:
         """See `Screen`."""
-        self._feed(self._thoughts.flush())
-        self._end_thought()
         self._markdown.finish()
         self._show(with_status=False)
         if self._reply.tokens:
             line = fit(statistics(self._reply, self._length), self._columns - 1)
             out.stream((f"{DIM}{line}{RESET}" if self._styled else line) + "\n\n")
 
-    def _feed(self, said: list[Said]) -> None:
-        style = DIM if self._styled else ""
-        for text, is_thought in said:
-            if not is_thought:
-                self._end_thought()
-                self._markdown.feed(text)
-                continue
-            if not self._thinks:
-                self._thinks = True
-                self._aside.put("thinking:", style)
-                self._aside.end_line()
-            first, *others = harmless(text).split("\n")
-            self._aside.put(first, style)
-            for line in others:
-                self._aside.end_line()
-                self._aside.put(line, style)
-
-    def _end_thought(self) -> None:
-        """Ends the line of a thought, and leaves one free before the answer."""
-        if self._thinks:
-            self._thinks = False
-            self._aside.end_line()
-            self._aside.end_line()
-
     def _show(self, *, with_status: bool = True) -> None:
         """Writes what is pending and then the status on the line below, in one piece, which is what prevents flicker."""
         back = f"\x1b[A\r\x1b[{self._column}C" if self._column else "\x1b[A\r"
         text = (f"\n\x1b[2K{back}" if self._has_status else "") + "".join(self._pending)
         self._pending.clear()
-        where = self._aside if self._thinks else self._markdown
-        self._column, self._columns = where.column, terminal_columns()
+        self._column, self._columns = self._markdown.column, terminal_columns()
         # Below a line that the terminal itself has broken there is no knowing where the cursor is.
         self._has_status = with_status and self._column < self._columns
         if self._has_status:
@@ -269,8 +234,7 @@ def fit(line: str, columns: int) -> str:
 
 @contextmanager
 def quiet_terminal() -> Iterator[None]:
-    """Inside the block the terminal shows neither cursor nor keys; what is typed waits for the next line to be read, also
-    over a Ctrl-C."""
+    """Inside the block the terminal shows neither cursor nor keys; what is typed waits for the next line to be read."""
     try:
         import termios
     except ImportError:  # Windows
@@ -283,7 +247,7 @@ def quiet_terminal() -> Iterator[None]:
         yield
         return
     without = list(before)
-    without[3] = without[3] & ~termios.ECHO | termios.NOFLSH
+    without[3] &= ~termios.ECHO
     draws = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     try:
         termios.tcsetattr(number, termios.TCSADRAIN, without)

@@ -104,10 +104,8 @@ def chat(
     from bitnet_cli.cli.chat_loop import Chat, state_folder
     from bitnet_cli.library import BitNetModel, GenerationConfig
 
-    def locate(name: str | None) -> Path | None:
-        return _model_path(name, yes=yes)
-
-    def load(path: Path | None) -> BitNetModel:
+    def load(name: str | None) -> BitNetModel:
+        path = _model_path(name, yes=yes)
         with out.waiting("loading"):
             loaded = BitNetModel.from_pretrained(
                 path,
@@ -136,15 +134,12 @@ def chat(
         speculate=speculate,
     )
     interactive = is_terminal(sys.stdin)
-    path = locate(model or model_option)
-    conversation = Conversation(load(path), system or "", config, seed_or_new(seed))
+    conversation = Conversation(load(model or model_option), system or "", config, seed_or_new(seed))
     last = state_folder() / "last-chat.json"
     sitting = Chat(
         conversation,
         _screen(plain, json, interactive),
-        path=path,
-        locate=locate,
-        load=load,
+        load,
         interactive=interactive,
         kept_in=last if (interactive or resume) and not no_history else None,
     )

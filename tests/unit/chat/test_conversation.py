@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -322,39 +321,14 @@ def test_progress_counts_what_is_evaluated(bitnet: BitNetModel) -> None:
     assert seen[-1] == (reply.prompt_tokens, reply.prompt_tokens) and len(seen) > 1
 
 
-def test_another_model_takes_over(files: dict[str, Path], directory: Path) -> None:
-    def loader(name: str) -> Callable[[], BitNetModel]:
-        def load() -> BitNetModel:
-            assert gone() is None, "two models in memory"
-            return BitNetModel.from_pretrained(files[name], n_threads=1)
-
-        return load
-
-    conversation = Conversation(BitNetModel.from_pretrained(files["2b4t"], n_threads=1), "Be brief", EIGHT)
+def test_another_model_takes_over(bitnet: BitNetModel, files: dict[str, Path], directory: Path) -> None:
+    conversation = Conversation(bitnet, "Be brief", EIGHT)
     list(conversation.say("Hello"))
-    turns = list(conversation.turns)
-    gone = weakref.ref(conversation.model)
-    conversation.change_model(loader("2b4t"), loader("jinja"))
-    assert conversation.turns == turns and turns[0].ids is not None
-    gone = weakref.ref(conversation.model)
+    same = conversation.with_model(BitNetModel.from_pretrained(files["2b4t"], n_threads=1))
+    assert same.turns == conversation.turns and same.turns[0] is not conversation.turns[0]
+    other = conversation.with_model(BitNetModel.from_pretrained(files["jinja"], n_threads=1))
+    assert other.turns[0].ids is None and other.turns[0].answer == conversation.turns[0].answer
+    list(other.say("And?"))
+    assert len(other.turns) == 2 and len(conversation.turns) == 1 and other.system == "Be brief"
     with pytest.raises(UsageError, match="no chat template"):
-        conversation.change_model(loader("none"), loader("2b4t"))
-    assert conversation.turns == turns and conversation.model.chat_template is not None
-    gone = weakref.ref(conversation.model)
-    with pytest.raises(BitnetError, match="is a directory"):
-        conversation.change_model(lambda: BitNetModel.from_pretrained(directory), loader("2b4t"))
-    gone = weakref.ref(conversation.model)
-    conversation.change_model(loader("jinja"), loader("2b4t"))
-    assert conversation.turns[0].ids is None and conversation.turns[0].answer == turns[0].answer
-    list(conversation.say("And?"))
-    assert len(conversation.turns) == 2 and conversation.system == "Be brief"
-
-
-def test_a_system_text_that_fills_the_context(files: dict[str, Path]) -> None:
-    model = BitNetModel.from_pretrained(files["2b4t"], n_threads=1, context_length=64)
-    with pytest.raises(UsageError, match=r"the system text takes .* all of the context of 64"):
-        Conversation(model, "word " * 40)
-    conversation = Conversation(model, "Be brief", EIGHT)
-    with pytest.raises(UsageError, match="the system text takes"):
-        conversation.system = "word " * 40
-    assert conversation.system == "Be brief"
+        conversation.with_model(BitNetModel.from_pretrained(files["none"], n_threads=1))
