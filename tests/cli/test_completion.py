@@ -1,85 +1,255 @@
-"""Completion, by the words and in a real bash."""
+"""Completion, by the words and in real shells, set up as the help says in an empty home."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+pexpect = pytest.importorskip("pexpect")
+
 ROOT = Path(__file__).resolve().parents[2]
+MODELS, FILES, FOLDERS = ":models", ":files", ":folders"
+SHELLS = ("bash", "zsh", "fish")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with two models, one of them in the catalogue."""
+    cache = tmp_path / "cache"
+    for repo in ("microsoft--bitnet-b1.58-2B-4T", "mine--tiny"):
+        (cache / f"models--{repo}").mkdir(parents=True)
+    monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+    return cache
+
+
+@pytest.fixture
+def words(bitnet: Callable) -> Callable:
+    """What may complete a line, without what it means."""
+
+    def ask(line: str) -> list[str]:
+        ran = bitnet("completion", f"--words={line}")
+        assert ran.code == 0 and ran.err == ""
+        return [found.partition("\t")[0] for found in ran.out.splitlines()]
+
+    return ask
 
 
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (["ch"], ["chat"]),
-        (["con"], ["convert", "config"]),
-        (["run", "--kernel", ""], ["auto", "mad", "lut"]),
-        (["run", "--kv"], ["--kv-type"]),
-        (["bench", "-o", "js"], ["json", "jsonl"]),
-        (["run", "-m", "falcon3-10"], ["falcon3-10b", "falcon3-10b-base"]),
-        (["chat", "2"], ["2b", "2b-bf16"]),
-        (["chat", "-t", "2", "3"], ["3b"]),
-        (["chat", "2b", "x"], []),
-        (["run", "-t", ""], []),
-        (["convert", "2b", "-o", ""], []),
-        (["completion", ""], ["bash", "zsh", "fish"]),
-        (["config", "top"], ["top-k", "top-p"]),
-        (["nonsense", "x"], []),
+        ("ch", ["chat"]),
+        ("con", ["convert", "config"]),
+        ("run --kernel ", ["auto", "mad", "lut"]),
+        ("run --kernel=", ["auto", "mad", "lut"]),
+        ("run --kernel=l", ["lut"]),
+        ("run --json=", []),
+        ("run --kv", ["--kv-type"]),
+        ("run --kv-type f16 --kv", []),
+        ("run --stop a --sto", ["--stop"]),
+        ("run -- --kv", []),
+        ("run --outt", []),
+        ("convert --outt", ["--outtype"]),
+        ("convert --outtype tq", ["tq1_0", "tq2_0"]),
+        ("convert --embed-type q", ["q8_0", "q6_k", "q4_0", "q2_0"]),
+        ("bench --embed-type q", ["q8_0", "q6_k", "q4_0"]),
+        ("bench -o js", ["json", "jsonl"]),
+        ("bench --shape llama", ["llama3-8b"]),
+        ("bench --baseline ", [FILES]),
+        ("run -m falcon3-10", ["falcon3-10b", "falcon3-10b-base", MODELS]),
+        ("run --model=falcon3-10", ["falcon3-10b", "falcon3-10b-base", MODELS]),
+        ("chat mi", ["microsoft/bitnet-b1.58-2B-4T", "mine/tiny", MODELS]),
+        ("chat 2", ["2b", "2b-bf16", MODELS]),
+        ("chat -t 2 3", ["3b", MODELS]),
+        ("chat 2b x", []),
+        ("chat 'a b' x", []),
+        ("chat 'my mo", [MODELS]),
+        ('chat "my mo', [MODELS]),
+        ("chat my\\ mo", [MODELS]),
+        ("inspect --diff ", [MODELS]),
+        ("verify ", [MODELS]),
+        ("verify --against mi", [MODELS]),
+        ("rm ", ["2b", "microsoft/bitnet-b1.58-2B-4T", "mine/tiny"]),
+        ("download m", []),
+        ("download 2b --local-dir ", [FOLDERS]),
+        ("run -f ", [FILES]),
+        ("run -t ", []),
+        ("run Once", []),
+        ("convert 2b -o ", [FILES]),
+        ("completion ", ["bash", "zsh", "fish"]),
+        ("config top", ["top-k", "top-p"]),
+        ("config kernel ", ["auto", "mad", "lut"]),
+        ("config --unset ker", ["kernel"]),
+        ("nonsense x", []),
+        ("--v", ["--version"]),
+        ("run --hel", ["--help"]),
     ],
 )
-def test_words(
-    bitnet: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: list[str], expected: list[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    ran = bitnet("completion", "words", "--", str(len(line)), "bitnet", *line)
-    assert ran.code == 0 and sorted(ran.out.split()) == sorted(expected)
+def test_words(words: Callable, line: str, expected: list[str]) -> None:
+    assert sorted(words(f"bitnet {line}")) == sorted(expected)
 
 
-def test_files_that_may_be_models(bitnet: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("mine.gguf", "mine.txt", ".hidden.gguf"):
-        (tmp_path / name).touch()
-    (tmp_path / "minefolder").mkdir()
-    ran = bitnet("completion", "words", "--", "2", "bitnet", "inspect", "mi")
-    assert ran.out.split() == ["mine.gguf", "minefolder/"]
+@pytest.mark.parametrize("line", ["", "bitnet", "'", "\\", "bitnet 'a\"", "bitnet run \\", "a=b", "=", "\t\n"])
+def test_nonsense_gives_nothing_bad(words: Callable, line: str) -> None:
+    words(line)
 
 
-@pytest.mark.parametrize("line", [[], ["x"], ["99", "bitnet"], ["1"], ["0", "bitnet"]], ids=str)
-def test_nonsense_gives_nothing_bad(bitnet: Callable, line: list[str]) -> None:
-    assert bitnet("completion", "words", "--", *line).code == 0
+def test_assignments_before_the_program(words: Callable) -> None:
+    assert words("BITNET_ISA=scalar X= bitnet ch") == ["chat"]
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_scripts(bitnet: Callable, shell: str, tmp_path: Path) -> None:
-    ran = bitnet("completion", shell)
-    assert ran.code == 0 and "bitnet completion words" in ran.out
-    program = shutil.which(shell)
-    if program is not None:
-        (tmp_path / "script").write_text(ran.out)
-        subprocess.run([program, "-n", str(tmp_path / "script")], check=True)
+def test_what_words_mean(bitnet: Callable) -> None:
+    ran = bitnet("completion", "--words=bitnet run --k")
+    assert ran.out.splitlines()[1].startswith("--kernel\tmad multiplies and adds") or "--kernel\tmad" in ran.out
+    assert "chat\tTalk with a model\n" in bitnet("completion", "--words=bitnet ch").out
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
-def test_in_bash(tmp_path: Path) -> None:
-    program = tmp_path / "bitnet"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bitnet_cli "$@"\n')
-    program.chmod(0o755)
-    script = """
-        source <(bitnet completion bash)
-        COMP_WORDS=(bitnet run --kernel l); COMP_CWORD=3; _bitnet; echo "${COMPREPLY[@]}"
-        COMP_WORDS=(bitnet verify-); COMP_CWORD=1; _bitnet; echo "${COMPREPLY[@]}"
-    """
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    ran = subprocess.run(
-        ["bash", "-c", script],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)},
-    )
-    assert ran.stdout.split() == ["lut", "verify-cache"], ran.stderr
+def test_values_are_those_that_there_are() -> None:
+    import typer
+
+    from bitnet_cli.bench.shapes import SHAPES
+    from bitnet_cli.cli.app import app
+    from bitnet_cli.cli.completing import VALUES
+
+    assert set(VALUES["--shape"]) == set(SHAPES)
+    helps = {
+        name: param.help
+        for command in typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
+        for param in command.params
+        for name in param.opts
+        if name in VALUES and command.name != "bench"
+    }
+    for name, help in helps.items():
+        assert all(re.search(rf"\b{value}\b", help) for value in VALUES[name]), name
+
+
+# ---- In real shells ----
+
+SHOW = {
+    "bash": "PS1='READY''> '; show() { printf 'args'; printf ':[%s]' \"$@\"; echo ':end'; }\n",
+    "zsh": "PS1='READY''> '; show() { printf 'args'; printf ':[%s]' \"$@\"; echo ':end'; }; bindkey -e\n",
+    "fish": "function fish_prompt; echo 'READY''> '; end\n"
+    "function fish_right_prompt; end; function fish_greeting; end\n"
+    "function show; printf args; printf ':[%s]' $argv; echo :end; end\n",
+}
+"""A prompt that can be waited for, and a command that shows the arguments that it was given."""
+START = {"bash": ["-i"], "zsh": ["-i"], "fish": ["-i"]}
+TAB, HOME_KEY, CANCEL, ENTER = "\t", "\x01", "\x03", "\r"
+CONTROL = re.compile(r"\x1b\[[0-9;?>=]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x0e\x0f]")
+
+
+def instructions(bitnet: Callable) -> dict[str, tuple[str, str]]:
+    """The line for each shell and the file that it belongs into, as the help tells."""
+    found = re.findall(r"^ +(\S.*?) +# (?:in|at the end of) ~/(\S+)$", bitnet("completion", "--help").out, re.M)
+    assert len(found) == len(SHELLS)
+    return {next(shell for shell in SHELLS if shell in line): (line, file) for line, file in found}
+
+
+class Shell:
+    """An interactive shell in a home that has nothing but what the help says."""
+
+    def __init__(self, name: str, folder: Path, instruction: tuple[str, str]) -> None:
+        home, bin = folder / "home", folder / "bin"
+        bin.mkdir()
+        program = bin / "bitnet"
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bitnet_cli "$@"\n')
+        program.chmod(0o755)
+        line, file = instruction
+        (home / file).parent.mkdir(parents=True)
+        (home / file).write_text(f"{line}\n{SHOW[name]}")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "ZDOTDIR", "BASH", "PS", "fish"))}
+        self.child = pexpect.spawn(
+            shutil.which(name),
+            START[name],
+            env=kept
+            | {"HOME": str(home), "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+            | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"},
+            cwd=str(home),
+            dimensions=(40, 160),
+            timeout=60,
+            encoding="utf-8",
+            codec_errors="replace",
+        )
+        self.child.delaybeforesend = 0
+        self.home = home
+        self.expect("READY> ")
+
+    def expect(self, pattern: str) -> str:
+        """Waits until something is shown; returns what was shown before, without what moves the cursor.
+
+        Answers meanwhile, as terminals do, what kind of terminal this is.
+        """
+        shown = ""
+        while self.child.expect([r"\x1b\[0?c", pattern]) == 0:
+            shown += self.child.before
+            self.child.send("\x1b[?62;c")
+        return CONTROL.sub("", shown + self.child.before)
+
+    def completed(self, line: str) -> list[str]:
+        """The words of a line after Tab was pressed at its end, as a command gets them."""
+        self.child.send(f"{line}{TAB}{HOME_KEY}show {ENTER}")
+        self.expect(r"args:\[")
+        words = self.expect(r"\]:end")
+        self.expect("READY> ")
+        return words.split("]:[")
+
+    def listed(self, line: str, last: str) -> str:
+        """What is shown for a line that may go on in several ways, until `last` is shown."""
+        self.child.send(f"{line}{TAB}{TAB}")
+        shown = self.expect(last)
+        self.child.send(CANCEL)
+        self.expect("READY> ")
+        return shown
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, bitnet: Callable, tmp_path: Path) -> Iterator[Shell]:
+    name = request.param
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    one = Shell(name, tmp_path, instructions(bitnet)[name])
+    for path in ("my model.gguf", "zz.gguf", "zz.txt", "sub folder/inside.gguf", "answer.txt"):
+        (one.home / path).parent.mkdir(exist_ok=True)
+        (one.home / path).touch()
+    yield one
+    one.child.close(force=True)
+
+
+LINES = [
+    ("bitnet verify-", ["bitnet", "verify-cache"]),
+    ("bitnet run --kern", ["bitnet", "run", "--kernel"]),
+    ("bitnet run --kernel l", ["bitnet", "run", "--kernel", "lut"]),
+    ("bitnet run --kernel=l", ["bitnet", "run", "--kernel=lut"]),
+    ("bitnet run --outt", ["bitnet", "run", "--outt"]),
+    ("bitnet convert --outt", ["bitnet", "convert", "--outtype"]),
+    ("bitnet run -m falcon3-10b-", ["bitnet", "run", "-m", "falcon3-10b-base"]),
+    ("bitnet chat mine", ["bitnet", "chat", "mine/tiny"]),
+    ("bitnet chat zz", ["bitnet", "chat", "zz.gguf"]),
+    ("bitnet chat my", ["bitnet", "chat", "my model.gguf"]),
+    ("bitnet chat my\\ mo", ["bitnet", "chat", "my model.gguf"]),
+    ('bitnet chat "my mo', ["bitnet", "chat", "my model.gguf"]),
+    ("bitnet chat 'my mo", ["bitnet", "chat", "my model.gguf"]),
+    ("bitnet run --model=zz", ["bitnet", "run", "--model=zz.gguf"]),
+    ("bitnet chat ~/zz", ["bitnet", "chat", "{home}/zz.gguf"]),
+    ("bitnet chat ./zz", ["bitnet", "chat", "./zz.gguf"]),
+    ("bitnet inspect sub\\ folder/ins", ["bitnet", "inspect", "sub folder/inside.gguf"]),
+    ("bitnet inspect ~/sub\\ folder/ins", ["bitnet", "inspect", "{home}/sub folder/inside.gguf"]),
+    ("bitnet run -f ans", ["bitnet", "run", "-f", "answer.txt"]),
+    ("bitnet run ans", ["bitnet", "run", "ans"]),
+    ("bitnet run 'two words' --kern", ["bitnet", "run", "two words", "--kernel"]),
+    ("bitnet download 2b --local-dir sub", ["bitnet", "download", "2b", "--local-dir", "sub folder/"]),
+]
+
+
+def test_lines(shell: Shell) -> None:
+    wrong = []
+    for line, expected in LINES:
+        found = shell.completed(line)
+        if found != [word.format(home=shell.home) for word in expected]:
+            wrong.append((line, found))
+    assert not wrong

@@ -10,56 +10,96 @@ from bitnet_cli.cli.output import out
 
 _BASH = """\
 _bitnet() {
-    local IFS=$'\\n'
-    COMPREPLY=($(bitnet completion words -- "$COMP_CWORD" "${COMP_WORDS[@]}" 2>/dev/null))
-    [[ ${#COMPREPLY[@]} -eq 1 && -d ${COMPREPLY[0]} ]] && compopt -o nospace 2>/dev/null
-    return 0
+    local found
+    COMPREPLY=()
+    while IFS= read -r found; do
+        case $found in
+            :models)
+                while IFS= read -r found; do
+                    COMPREPLY+=("$found")
+                    compopt -o filenames 2>/dev/null
+                done < <(compgen -f -X '!*.gguf' -- "$2"; compgen -d -- "$2") ;;
+            :files) compopt -o default 2>/dev/null ;;
+            :folders) compopt -o dirnames 2>/dev/null ;;
+            *) COMPREPLY+=("${found%%$'\\t'*}") ;;
+        esac
+    done < <(bitnet completion --words="${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
 }
-complete -o default -o filenames -F _bitnet bitnet
+complete -F _bitnet bitnet
 """
 _ZSH = """\
 #compdef bitnet
 _bitnet() {
+    local word about files line="${(j: :)words[1,CURRENT-1]} $QIPREFIX$PREFIX"
     local -a found
-    found=(${(f)"$(bitnet completion words -- $((CURRENT - 1)) "${words[@]}" 2>/dev/null)"})
-    compadd -a found
-    _files
+    local -i ret=1
+    while IFS=$'\\t' read -r word about; do
+        case $word in
+            (:*) files=$word ;;
+            (*) found+=("${word//:/\\\\:}${about:+:$about}") ;;
+        esac
+    done < <(bitnet completion --words="$line" 2>/dev/null)
+    compset -P '--[^=]##='
+    (( $#found )) && _describe -t words word found && ret=0
+    case $files in
+        (:models) _files -g '*.gguf' && ret=0 ;;
+        (:files) _files && ret=0 ;;
+        (:folders) _files -/ && ret=0 ;;
+    esac
+    return ret
 }
-compdef _bitnet bitnet
+if [[ $funcstack[1] == _bitnet ]]; then
+    _bitnet "$@"
+else
+    (( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+    compdef _bitnet bitnet
+fi
 """
 _FISH = """\
-function __bitnet_words
-    set -l before (commandline -opc)
-    bitnet completion words -- (count $before) $before (commandline -ct) 2>/dev/null
+function __bitnet_complete
+    set -l option (string match -r -- '^--[^=]*=' (commandline -ct))
+    for found in (bitnet completion --words=(commandline -cp | string collect) 2>/dev/null)
+        switch $found
+            case :models
+                __fish_complete_path (commandline -ct) | string match -r '.*(?:\\.gguf|/)(?:\\t.*)?$'
+            case :files
+                __fish_complete_path (commandline -ct)
+            case :folders
+                __fish_complete_directories (commandline -ct)
+            case '*'
+                echo -- $option$found
+        end
+    end
 end
-complete -c bitnet -a '(__bitnet_words)'
+complete -c bitnet -f -a '(__bitnet_complete)'
 """
 SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
-WORDS = "words"
+
+
+def _words(ctx: typer.Context, line: str | None) -> None:
+    """Says what may complete a line, which is what the scripts ask."""
+    if line is None:
+        return
+    from bitnet_cli.cli.completing import completions
+
+    assert ctx.parent is not None
+    for found in completions(ctx.parent.command, line):
+        out.data(found)
+    raise typer.Exit
 
 
 def completion(
-    ctx: typer.Context,
-    shell: Annotated[
-        Literal["bash", "zsh", "fish", "words"], typer.Argument(metavar="SHELL", help="bash, zsh or fish.")
-    ],
-    line: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
+    words: Annotated[str | None, typer.Option("--words", hidden=True, is_eager=True, callback=_words)] = None,
 ) -> None:
     """Print a script that completes commands, options and models.
 
     Examples:
 
-      source <(bitnet completion bash)          # in ~/.bashrc
+      source <(bitnet completion bash)  # in ~/.bashrc
 
-      bitnet completion zsh > ~/.zfunc/_bitnet  # in a folder of $fpath
+      source <(bitnet completion zsh)   # at the end of ~/.zshrc
 
-      bitnet completion fish > ~/.config/fish/completions/bitnet.fish
+      bitnet completion fish | source   # in ~/.config/fish/config.fish
     """
-    if shell != WORDS:
-        out.data(SCRIPTS[shell].rstrip("\n"))
-        return
-    from bitnet_cli.cli.completing import candidates
-
-    assert ctx.parent is not None
-    for word in candidates(ctx.parent.command, line or []):
-        out.data(word)
+    out.data(SCRIPTS[shell].rstrip("\n"))
