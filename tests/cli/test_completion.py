@@ -94,7 +94,9 @@ def test_words(words: Callable, line: str, expected: list[str]) -> None:
     assert sorted(words(f"bitnet {line}")) == sorted(expected)
 
 
-@pytest.mark.parametrize("line", ["", "bitnet", "'", "\\", "bitnet 'a\"", "bitnet run \\", "a=b", "=", "\t\n"])
+@pytest.mark.parametrize(
+    "line", ["", "bitnet", "'", "\\", "bitnet 'a\"", "bitnet run \\", "a=b", "=", "\t\n"]
+)
 def test_nonsense_gives_nothing_bad(words: Callable, line: str) -> None:
     words(line)
 
@@ -105,7 +107,9 @@ def test_assignments_before_the_program(words: Callable) -> None:
 
 def test_what_words_mean(bitnet: Callable) -> None:
     ran = bitnet("completion", "--words=bitnet run --k")
-    assert ran.out.splitlines()[1].startswith("--kernel\tmad multiplies and adds") or "--kernel\tmad" in ran.out
+    assert (
+        ran.out.splitlines()[1].startswith("--kernel\tmad multiplies and adds") or "--kernel\tmad" in ran.out
+    )
     assert "chat\tTalk with a model\n" in bitnet("completion", "--words=bitnet ch").out
 
 
@@ -138,14 +142,17 @@ SHOW = {
     "function show; printf args; printf ':[%s]' $argv; echo :end; end\n",
 }
 """A prompt that can be waited for, and a command that shows the arguments that it was given."""
-START = {"bash": ["-i"], "zsh": ["-i"], "fish": ["-i"]}
-TAB, HOME_KEY, CANCEL, ENTER = "\t", "\x01", "\x03", "\r"
-CONTROL = re.compile(r"\x1b\[[0-9;?>=]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x0e\x0f]")
+TAB, HOME_KEY, CLEAR, ENTER = "\t", "\x01", "\x15", "\r"
+CONTROL = re.compile(
+    r"\x1b\[[0-9;?>=]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x0e\x0f]"
+)
 
 
 def instructions(bitnet: Callable) -> dict[str, tuple[str, str]]:
     """The line for each shell and the file that it belongs into, as the help tells."""
-    found = re.findall(r"^ +(\S.*?) +# (?:in|at the end of) ~/(\S+)$", bitnet("completion", "--help").out, re.M)
+    found = re.findall(
+        r"^ +(\S.*?) +# (?:in|at the end of) ~/(\S+)$", bitnet("completion", "--help").out, re.M
+    )
     assert len(found) == len(SHELLS)
     return {next(shell for shell in SHELLS if shell in line): (line, file) for line, file in found}
 
@@ -162,47 +169,59 @@ class Shell:
         line, file = instruction
         (home / file).parent.mkdir(parents=True)
         (home / file).write_text(f"{line}\n{SHOW[name]}")
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "ZDOTDIR", "BASH", "PS", "fish"))}
+        kept = {
+            k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "ZDOTDIR", "BASH", "PS", "fish"))
+        }
         self.child = pexpect.spawn(
             shutil.which(name),
-            START[name],
+            ["-i"],
             env=kept
             | {"HOME": str(home), "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
             | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"},
             cwd=str(home),
             dimensions=(40, 160),
-            timeout=60,
             encoding="utf-8",
             codec_errors="replace",
         )
         self.child.delaybeforesend = 0
-        self.home = home
+        self.name, self.home, self.program = name, home, program
+        self.shown = ""
+        """What came that was not waited for yet."""
+        self.said: list[str] = []
+        """What looks like errors."""
         self.expect("READY> ")
 
     def expect(self, pattern: str) -> str:
-        """Waits until something is shown; returns what was shown before, without what moves the cursor.
+        """Waits until something is shown; returns what was shown before. Both without what moves the cursor or colours.
 
         Answers meanwhile, as terminals do, what kind of terminal this is.
         """
-        shown = ""
-        while self.child.expect([r"\x1b\[0?c", pattern]) == 0:
-            shown += self.child.before
-            self.child.send("\x1b[?62;c")
-        return CONTROL.sub("", shown + self.child.before)
+        while (found := re.search(pattern, CONTROL.sub("", self.shown))) is None:
+            try:
+                piece = self.child.read_nonblocking(4096, timeout=30)
+            except pexpect.TIMEOUT:
+                raise AssertionError(f"{pattern!r} is not in {self.shown!r}") from None
+            for _ in re.findall(r"\x1b\[0?c", piece):
+                self.child.send("\x1b[?62;c")
+            self.shown += piece
+        self.shown = CONTROL.sub("", self.shown)
+        before, self.shown = self.shown[: found.start()], self.shown[found.end() :]
+        return before
 
     def completed(self, line: str) -> list[str]:
         """The words of a line after Tab was pressed at its end, as a command gets them."""
         self.child.send(f"{line}{TAB}{HOME_KEY}show {ENTER}")
-        self.expect(r"args:\[")
+        shown = self.expect(r"args:\[")
+        self.said += re.findall(r"(?:^|\n)(?:no|.*(?:not found|Unknown command|rror)).*", shown)
         words = self.expect(r"\]:end")
         self.expect("READY> ")
         return words.split("]:[")
 
     def listed(self, line: str, last: str) -> str:
         """What is shown for a line that may go on in several ways, until `last` is shown."""
-        self.child.send(f"{line}{TAB}{TAB}")
+        self.child.send(f"{line}{TAB * 2 if self.name == 'bash' else TAB}")
         shown = self.expect(last)
-        self.child.send(CANCEL)
+        self.child.send(CLEAR + ENTER)
         self.expect("READY> ")
         return shown
 
@@ -213,7 +232,7 @@ def shell(request: pytest.FixtureRequest, bitnet: Callable, tmp_path: Path) -> I
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not installed")
     one = Shell(name, tmp_path, instructions(bitnet)[name])
-    for path in ("my model.gguf", "zz.gguf", "zz.txt", "sub folder/inside.gguf", "answer.txt"):
+    for path in ("my model.gguf", "zy.gguf", "zz.gguf", "zz.txt", "sub folder/inside.gguf", "answer.txt"):
         (one.home / path).parent.mkdir(exist_ok=True)
         (one.home / path).touch()
     yield one
@@ -242,7 +261,7 @@ LINES = [
     ("bitnet run -f ans", ["bitnet", "run", "-f", "answer.txt"]),
     ("bitnet run ans", ["bitnet", "run", "ans"]),
     ("bitnet run 'two words' --kern", ["bitnet", "run", "two words", "--kernel"]),
-    ("bitnet download 2b --local-dir sub", ["bitnet", "download", "2b", "--local-dir", "sub folder/"]),
+    ("bitnet download 2b --local-dir sub", ["bitnet", "download", "2b", "--local-dir", "sub folder"]),
 ]
 
 
@@ -250,6 +269,37 @@ def test_lines(shell: Shell) -> None:
     wrong = []
     for line, expected in LINES:
         found = shell.completed(line)
+        found[-1] = found[-1].removesuffix("/")  # zsh takes the slash away if nothing follows it
         if found != [word.format(home=shell.home) for word in expected]:
             wrong.append((line, found))
     assert not wrong
+
+
+def test_lists(shell: Shell) -> None:
+    shown = shell.listed("bitnet run --k", "--kv-type" if shell.name == "bash" else "Stored keys and values")
+    assert "--kernel" in shown and "--outtype" not in shown
+    if shell.name != "bash":
+        assert "mad multiplies and adds" in shown
+    shown = shell.listed("bitnet chat z", "zz.gguf")
+    assert "zz.txt" not in shown
+    shown = shell.listed("bitnet co", "convert")
+    assert "zz" not in shown
+
+
+def test_nothing_is_said_if_it_fails(shell: Shell) -> None:
+    (shell.program).write_text("#!/bin/sh\necho no >&2\nexit 1\n")
+    assert shell.completed("bitnet run --kern") == ["bitnet", "run", "--kern"]
+    shell.program.unlink()
+    assert shell.completed("bitnet run --kern") == ["bitnet", "run", "--kern"]
+    assert not shell.said, shell.said
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_in_a_folder_where_zsh_looks(bitnet: Callable, tmp_path: Path) -> None:
+    """The first Tab, which loads the file, completes, too."""
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "functions" / "_bitnet").write_text(bitnet("completion", "zsh").out)
+    line = f"fpath+=({tmp_path}/functions); autoload -Uz compinit && compinit"
+    zsh = Shell("zsh", tmp_path, (line, ".zshrc"))
+    assert zsh.completed("bitnet run --kern") == ["bitnet", "run", "--kernel"]
+    zsh.child.close(force=True)

@@ -57,18 +57,26 @@ fi
 """
 _FISH = """\
 function __bitnet_complete
-    set -l option (string match -r -- '^--[^=]*=' (commandline -ct))
+    command -q bitnet; or return
+    set -l token (commandline -ct | string collect)
+    set -l option (string match -r -- '^--[^=]*=' "$token")
+    set -l path (string replace -r -- '^--[^=]*=' '' "$token")
     for found in (bitnet completion --words=(commandline -cp | string collect) 2>/dev/null)
         switch $found
             case :models
-                __fish_complete_path (commandline -ct) | string match -r '.*(?:\\.gguf|/)(?:\\t.*)?$'
+                __bitnet_files "$option" "$path" '(?:\\.gguf|/)'
             case :files
-                __fish_complete_path (commandline -ct)
+                __bitnet_files "$option" "$path" ''
             case :folders
-                __fish_complete_directories (commandline -ct)
+                __bitnet_files "$option" "$path" '/'
             case '*'
-                echo -- $option$found
+                echo -- "$option$found"
         end
+    end
+end
+function __bitnet_files
+    for file in (complete -C "'' $argv[2]" | string match -r "^[^\\t]*$argv[3](?:\\t.*)?\\$")
+        echo -- "$argv[1]$file"
     end
 end
 complete -c bitnet -f -a '(__bitnet_complete)'
@@ -89,7 +97,9 @@ def _words(ctx: typer.Context, line: str | None) -> None:
 
 
 def completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
+    shell: Annotated[
+        Literal["bash", "zsh", "fish"], typer.Argument(metavar="SHELL", help="bash, zsh or fish.")
+    ],
     words: Annotated[str | None, typer.Option("--words", hidden=True, is_eager=True, callback=_words)] = None,
 ) -> None:
     """Print a script that completes commands, options and models.
