@@ -50,7 +50,9 @@ def completions(group: Any, line: str) -> list[str]:
     if not before:
         if word.startswith("-"):
             return _matching(word, _options(group, ()))
-        return _matching(word, [(name, _first_sentence(c.get_short_help_str(100))) for name, c in commands.items()])
+        return _matching(
+            word, [(name, _first_sentence(c.get_short_help_str(100))) for name, c in commands.items()]
+        )
     command = commands.get(before[0])
     return [] if command is None else _in_command(command, before[1:], word)
 
@@ -141,7 +143,9 @@ def _argument(command: str, before: list[str], word: str) -> list[str]:
 
         if not before:
             return _matching(word, [(name, "") for name in SETTINGS])
-        return _matching(word, [(v, "") for v in VALUES.get(f"--{before[0]}", ())] if len(before) == 1 else [])
+        return _matching(
+            word, [(v, "") for v in VALUES.get(f"--{before[0]}", ())] if len(before) == 1 else []
+        )
     if before:
         return []
     if command in _TAKES_MODEL:
