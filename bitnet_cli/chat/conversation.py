@@ -11,8 +11,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from bitnet_cli.chat.prompt_format import prompt_format
+from bitnet_cli.chat.thoughts import CLOSE, OPEN, thoughts_and_answer
 from bitnet_cli.chat.turn import Turn, readable
 from bitnet_cli.errors import UsageError
 from bitnet_cli.library import BitNetModel, GenerationConfig, Result
@@ -25,6 +27,9 @@ class Reply:
     """What became of one turn; filled while it is answered."""
 
     text: str = ""
+    """All that the model said, a reasoning model's thoughts and their tags included."""
+    begins_thinking: bool = False
+    """The template has opened the thoughts: `text` begins inside of them."""
     prompt_tokens: int = 0
     """Tokens evaluated before the first new one could be chosen."""
     reused_tokens: int = 0
@@ -70,7 +75,7 @@ class Conversation:
         seed: of the random choices of all answers together.
 
     Raises:
-        UsageError: a system text for a model that has no place for it.
+        UsageError: a system text for a model that has no place for it, or that fills the context.
     """
 
     def __init__(
@@ -86,7 +91,10 @@ class Conversation:
         """Of all turns that were answered here, those that were taken back, too."""
         self._system = readable(system)
         self._seeds = random.Random(seed)
-        self._context_tokens: int | None = len(self.format.encode(system, []))
+        self._context_tokens: int | None = self._system_tokens(system)
+        control = model.tokenizer.control_id
+        self._tags = {n: tag.encode() for tag in (OPEN, CLOSE) if (n := control(tag)) is not None}
+        """Tags of thoughts that are control tokens of this vocabulary, which have no bytes of their own."""
 
     @property
     def system(self) -> str:
@@ -95,7 +103,7 @@ class Conversation:
 
     @system.setter
     def system(self, text: str) -> None:
-        self.format.encode(text, [])  # A text that has no place is refused before it replaces the other one.
+        self._system_tokens(text)  # A text that has no place is refused before it replaces the other one.
         self._system, self._context_tokens = readable(text), None
 
     @property
@@ -105,6 +113,16 @@ class Conversation:
             # An answer that was cut for want of room leaves none for what ends its turn, either.
             self._context_tokens = min(len(self._encode()), self.model.context_length)
         return self._context_tokens
+
+    @cached_property
+    def begins_thinking(self) -> bool:
+        """Whether the template itself opens the thoughts of a reasoning model."""
+        end = self.format.encode(self._system, [Turn("a")])[-16:] if self.format.has_roles else []
+        return b"".join(map(self._bytes, end)).rstrip().endswith(OPEN.encode())
+
+    def answer(self, turn: Turn) -> str:
+        """What was answered in a turn, without the thoughts of a reasoning model."""
+        return thoughts_and_answer(turn.answer or "", self.begins_thinking)[1]
 
     def say(
         self,
@@ -183,17 +201,41 @@ class Conversation:
         """Continues with these turns, all of them answered, in place of those that are here."""
         self.turns, self.n_dropped, self._context_tokens = turns, 0, None
 
-    def with_model(self, model: BitNetModel) -> Conversation:
-        """The same conversation with another model. Answers stay texts, with ids only where these mean the same to it.
+    def for_another_model(self) -> Callable[[BitNetModel], Conversation]:
+        """A function that gives the same conversation with another model; it does not hold on to this one's model.
+
+        Answers stay texts, with ids only where these mean the same to the other model. The function raises UsageError or
+        another BitnetError if that model has no place for the system text.
+        """
+        system, config, turns, replies = self._system, self.config, self.turns, self.replies
+        seed, vocabulary = self._seeds.getrandbits(32), self.model.tokenizer.fingerprint()
+
+        def with_model(model: BitNetModel) -> Conversation:
+            other = Conversation(model, system, config, seed)
+            same = model.tokenizer.fingerprint() == vocabulary
+            other.resume([replace(turn, ids=turn.ids if same else None) for turn in turns])
+            other.replies = replies
+            return other
+
+        return with_model
+
+    def _bytes(self, token: int) -> bytes:
+        """What a token adds to a text that is shown."""
+        return self._tags.get(token) or self.model.tokenizer.token_bytes(token)
+
+    def _system_tokens(self, system: str) -> int:
+        """Tokens that a system text takes alone.
 
         Raises:
-            UsageError, BitnetError: the model has no place for the system text.
+            UsageError: it has no place, or leaves none for a turn.
         """
-        other = Conversation(model, self._system, self.config, self._seeds.getrandbits(32))
-        same = model.tokenizer.fingerprint() == self.model.tokenizer.fingerprint()
-        other.resume([replace(turn, ids=turn.ids if same else None) for turn in self.turns])
-        other.replies = self.replies
-        return other
+        n, length = len(self.format.encode(system, [])), self.model.context_length
+        if system and n >= length:
+            raise UsageError(
+                f"the system text takes {n} tokens, which leaves nothing of the context of {length}",
+                hint="shorten it, or ask for a longer context with `-c`",
+            )
+        return n
 
     def _encode(self) -> list[int]:
         return self.format.encode(self._system, self.turns[self.n_dropped :])
@@ -207,12 +249,11 @@ class Conversation:
     ) -> Iterator[str]:
         said: list[int] = []
         stops, characters = StopStrings(self.config.stop), Utf8Stream()
+        reply.begins_thinking = self.begins_thinking
         pieces = self._tokens(said, reply, stopped, progress)
         try:
             for token in pieces:
-                piece = self._spoken(
-                    stops.feed(characters.feed(self.model.tokenizer.token_bytes(token))), reply
-                )
+                piece = self._spoken(stops.feed(characters.feed(self._bytes(token))), reply)
                 if piece:
                     yield piece
                 if stops.found:
@@ -288,8 +329,9 @@ class Conversation:
                 if len(ids) <= length // 2:
                     break
         if len(ids) > length:
+            turn = "this turn takes" if not self._system else "this turn and the system text take"
             raise UsageError(
-                f"this turn takes {len(ids)} tokens, more than the context of {length}",
+                f"{turn} {len(ids)} tokens, more than the context of {length}",
                 hint="say less at once, or ask for a longer context with `-c`",
             )
         return ids
@@ -305,7 +347,7 @@ class Conversation:
     def _ids_of(self, text: str, said: list[int]) -> tuple[int, ...] | None:
         """The tokens that make a text: all, or, where a stop text was cut off, those before it if they end there."""
         for n in range(len(said), -1, -1):
-            spoken = self.model.detokenize(said[:n])
+            spoken = b"".join(map(self._bytes, said[:n])).decode("utf-8", "replace")
             if spoken.strip() == text.strip():
                 return tuple(said[:n])
             if len(spoken) < len(text):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bitnet_cli.chat.transcript import load, save
-from bitnet_cli.cli.chat_loop import Chat, Leave
+from bitnet_cli.cli.chat_loop import Chat, Leave, tell_format
 from bitnet_cli.cli.chat_screen import bar, meter
 from bitnet_cli.cli.output import out
 from bitnet_cli.cli.sizes import threads_text
@@ -209,18 +209,21 @@ def _copy(chat: Chat, _: str) -> None:
     from bitnet_cli.cli.clipboard import copy
 
     turns = chat.conversation.turns
-    if not turns or not turns[-1].answer:
+    answer = chat.conversation.answer(turns[-1]) if turns else ""
+    if not answer:
         raise UsageError("there is no answer to copy yet", hint="say something first")
-    out.note(f"the last answer was copied {copy(turns[-1].answer)}")
+    out.note(f"the last answer was copied {copy(answer)}")
 
 
 def _model(chat: Chat, argument: str) -> None:
     if argument:
-        chat.conversation = chat.conversation.with_model(chat.load(argument))
+        chat.change_model(argument)
     model = chat.conversation.model
     out.note(
         f"model: {model.config.name or 'without a name'}, {model.config.arch.name}, {threads_text(model.n_threads)}"
     )
+    if argument:
+        tell_format(chat.conversation)
 
 
 def _exit(chat: Chat, _: str) -> None:

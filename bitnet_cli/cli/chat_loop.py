@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bitnet_cli.chat.conversation import Conversation, Reply
@@ -21,13 +23,24 @@ class Leave(Exception):
     """The person wants to leave."""
 
 
+@dataclass(frozen=True)
+class Models:
+    """Where models come from."""
+
+    find: Callable[[str], Path | None]
+    """The file that a name stands for, fetched if need be."""
+    load: Callable[[Path | None], BitNetModel]
+    """The model in a file; None is the built-in one."""
+
+
 class Chat:
     """One sitting.
 
     Args:
         conversation: what was said so far.
         screen: where answers go.
-        load: gives the model of a name.
+        models: finds and loads models.
+        file: the model's; None for the built-in one.
         interactive: a person is there: errors are told and do not end the sitting.
         kept_in: a JSON file that always has the conversation; None for none.
     """
@@ -36,19 +49,20 @@ class Chat:
         self,
         conversation: Conversation,
         screen: Screen,
-        load: Callable[[str], BitNetModel],
+        models: Models,
+        file: Path | None,
         *,
         interactive: bool,
         kept_in: Path | None,
     ) -> None:
         self.conversation = conversation
         self.screen = screen
-        self.load = load
         self.interactive = interactive
         self.suggestion = ""
         """What the next line is to begin with."""
         self.edits = False
         """The next turn replaces the last one."""
+        self._models, self._file = models, file
         self._kept_in = kept_in
         self._interrupted = False
 
@@ -112,9 +126,39 @@ class Chat:
         """Writes the conversation where the next sitting can take it up, if it is to be kept."""
         if self._kept_in is None or not self.conversation.turns:
             return
-        with suppress(OSError, BitnetError):  # A convenience, of which nobody was promised anything.
+        try:
             self._kept_in.parent.mkdir(parents=True, exist_ok=True)
             save(self.conversation, self._kept_in, overwrite=True, private=True)
+        except (OSError, BitnetError) as error:  # A convenience: the conversation goes on without it.
+            explanation = explain(error)
+            out.note(f"note: the conversation is not kept: {explanation.message if explanation else error}")
+            self._kept_in = None
+
+    def change_model(self, name: str) -> None:
+        """Goes on with another model. The two are never in memory together.
+
+        Raises:
+            BitnetError, OSError: it cannot be had; the conversation goes on with the model that was there.
+        """
+        file, with_model = self._models.find(name), self.conversation.for_another_model()
+        del self.conversation
+        try:
+            self.conversation = with_model(self._models.load(file))
+            self._file = file
+            return
+        except (Exception, KeyboardInterrupt) as error:
+            failure: BaseException = error
+        # Frames that the error remembers would hold on to what was loaded of the other model.
+        failure = failure.with_traceback(None)
+        failure.__context__ = None
+        try:
+            self.conversation = with_model(self._models.load(self._file))
+        except BitnetError as gone:
+            out.error(f"the model that was here is gone: {gone.message}", gone.hint)
+            raise Leave from None
+        if isinstance(failure, KeyboardInterrupt):
+            failure = BitnetError("interrupted: the model was not changed", hint="`/model` shows which it is")
+        raise failure
 
     def status(self, columns: int) -> str:
         """The line below the prompt: how full the context is, in so many columns."""
@@ -178,3 +222,21 @@ def state_folder() -> Path:
     import platformdirs
 
     return platformdirs.user_state_path("bitnet", appauthor=False)
+
+
+def tell_format(conversation: Conversation) -> None:
+    """Says it if a model was not made for talking, and what happens instead."""
+    if not conversation.format.has_roles:
+        out.note("note: this model has no chat template: it does not answer, it goes on with what you write")
+
+
+def usable_state_folder() -> Path | None:
+    """`state_folder()` if it can be written; else says why not, and None."""
+    folder = state_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        out.note(f"note: neither history nor conversation is kept: {folder}: {error.strerror}")
+        return None

@@ -11,8 +11,10 @@ from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from bitnet_cli.chat.conversation import Reply
+from bitnet_cli.chat.thoughts import OPEN, ThoughtStream, thoughts_and_answer
 from bitnet_cli.cli.markdown_stream import DIM, MarkdownStream
 from bitnet_cli.cli.output import out
+from bitnet_cli.cli.thought_text import ThoughtText
 from bitnet_cli.cli.wrapped_text import RESET, harmless
 
 STOPPED = {"length": "reached `-n`", "context": "the context is full", "interrupted": "interrupted"}
@@ -60,9 +62,11 @@ class JsonScreen:
         reply = self._reply
         if not _is_answered(reply):
             return
+        thoughts, answer = thoughts_and_answer(reply.text, reply.begins_thinking)
         value: dict[str, Any] = {
             "role": "assistant",
-            "text": reply.text,
+            **({"thinking": thoughts} if thoughts else {}),
+            "text": answer,
             "prompt_tokens": reply.prompt_tokens,
             "reused_tokens": reply.reused_tokens,
             "tokens": reply.tokens,
@@ -90,13 +94,16 @@ class PlainScreen:
     def begin(self, reply: Reply, context_length: int) -> None:
         """See `Screen`."""
         self._reply, self._length = reply, context_length
-        self._ends_line = True
+        self._ends_line, self._has_begun = True, False
 
     def progress(self, done: int, total: int) -> None:
         """See `Screen`."""
 
     def piece(self, text: str) -> None:
         """See `Screen`."""
+        if self._reply.begins_thinking and not self._has_begun:
+            text = f"{OPEN}\n{text}"  # So that whoever reads it finds both tags.
+        self._has_begun = True
         out.stream(harmless(text) if self._harmless else text)
         self._ends_line = text.endswith("\n")
 
@@ -127,7 +134,9 @@ class TerminalScreen:
         """See `Screen`."""
         self._reply, self._length = reply, context_length
         self._columns = terminal_columns()
-        self._markdown = MarkdownStream(self._pending.append, lambda: self._columns - 1, self._styled)
+        self._markdown = MarkdownStream(self._pending.append, self._width, self._styled)
+        self._thoughts: ThoughtStream | None = None
+        self._thought = ThoughtText(self._pending.append, self._width, self._styled)
         self._column, self._status, self._has_status = 0, "reading", False
         self._begun = self._shown = 0.0
         self._n_pieces, self._has_words = 0, False
@@ -147,12 +156,15 @@ class TerminalScreen:
         # White space before the first word belongs to a text that goes on, and would look odd on a line of its own.
         text = text if self._has_words else text.lstrip()
         self._has_words = self._has_words or bool(text)
-        self._markdown.feed(text)
+        self._thoughts = self._thoughts or ThoughtStream(self._reply.begins_thinking)
+        self._write(self._thoughts.feed(text))
         if now - self._shown < _PAUSE_S and self._n_pieces > 1:
             return
         words = [f"{self._n_pieces} tokens"]
         if now > self._begun:
             words.insert(0, f"{(self._n_pieces - 1) / (now - self._begun):.1f} tok/s")
+        if self._thoughts.thinking:
+            words.insert(0, "thinking")
         held = self._reply.reused_tokens + self._reply.prompt_tokens + self._n_pieces
         self._status = " · ".join([*words, meter(held, self._length), "Ctrl-C stops"])
         self._show()
@@ -166,18 +178,32 @@ class TerminalScreen:
 
     def end(self) -> None:
         """See `Screen`."""
+        if self._thoughts is not None:
+            self._write(self._thoughts.flush())
+        self._thought.finish()
         self._markdown.finish()
         self._show(with_status=False)
         if self._reply.tokens:
             line = fit(statistics(self._reply, self._length), self._columns - 1)
             out.stream((f"{DIM}{line}{RESET}" if self._styled else line) + "\n\n")
 
+    def _width(self) -> int:
+        return self._columns - 1
+
+    def _write(self, pieces: list[tuple[bool, str]]) -> None:
+        for is_thought, text in pieces:
+            if is_thought:
+                self._thought.feed(text)
+            else:
+                self._thought.finish(with_space=True)
+                self._markdown.feed(text)
+
     def _show(self, *, with_status: bool = True) -> None:
         """Writes what is pending and then the status on the line below, in one piece, which is what prevents flicker."""
         back = f"\x1b[A\r\x1b[{self._column}C" if self._column else "\x1b[A\r"
         text = (f"\n\x1b[2K{back}" if self._has_status else "") + "".join(self._pending)
         self._pending.clear()
-        self._column, self._columns = self._markdown.column, terminal_columns()
+        self._column, self._columns = self._markdown.column or self._thought.column, terminal_columns()
         # Below a line that the terminal itself has broken there is no knowing where the cursor is.
         self._has_status = with_status and self._column < self._columns
         if self._has_status:
@@ -234,7 +260,7 @@ def fit(line: str, columns: int) -> str:
 
 @contextmanager
 def quiet_terminal() -> Iterator[None]:
-    """Inside the block the terminal shows neither cursor nor keys; what is typed waits for the next line to be read."""
+    """Inside the block the terminal shows neither cursor nor keys; what is typed or pasted waits for the next prompt."""
     try:
         import termios
     except ImportError:  # Windows
@@ -247,12 +273,15 @@ def quiet_terminal() -> Iterator[None]:
         yield
         return
     without = list(before)
-    without[3] &= ~termios.ECHO
+    # Keys come as they are pressed, for the line editor; Ctrl-C throws none of them away.
+    without[3] = without[3] & ~(termios.ECHO | termios.ICANON) | termios.NOFLSH
+    without[6] = [*before[6]]
+    without[6][termios.VMIN], without[6][termios.VTIME] = 1, 0
     draws = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     try:
         termios.tcsetattr(number, termios.TCSADRAIN, without)
-        out.stream("\x1b[?25l" if draws else "")
+        out.stream("\x1b[?25l\x1b[?2004h" if draws else "")
         yield
     finally:
         termios.tcsetattr(number, termios.TCSADRAIN, before)
-        out.stream("\x1b[?25h" if draws else "")
+        out.stream("\x1b[?2004l\x1b[?25h" if draws else "")

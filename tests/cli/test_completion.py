@@ -143,7 +143,7 @@ SHOW = {
     "function show; printf args; printf ':[%s]' $argv; echo :end; end\n",
 }
 """A prompt that can be waited for, and a command that shows the arguments that it was given."""
-TAB, HOME_KEY, CANCEL, ENTER = "\t", "\x01", "\x03", "\r"
+TAB, HOME_KEY, CLEAR, ENTER = "\t", "\x01", "\x15", "\r"
 CONTROL = re.compile(
     r"\x1b\[[0-9;?>=]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x0e\x0f]"
 )
@@ -181,26 +181,33 @@ class Shell:
             | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"},
             cwd=str(home),
             dimensions=(40, 160),
-            timeout=30,
             encoding="utf-8",
             codec_errors="replace",
         )
         self.child.delaybeforesend = 0
         self.name, self.home, self.program = name, home, program
+        self.shown = ""
+        """What came that was not waited for yet."""
         self.said: list[str] = []
         """What looks like errors."""
         self.expect("READY> ")
 
     def expect(self, pattern: str) -> str:
-        """Waits until something is shown; returns what was shown before, without what moves the cursor.
+        """Waits until something is shown; returns what was shown before. Both without what moves the cursor or colours.
 
         Answers meanwhile, as terminals do, what kind of terminal this is.
         """
-        shown = ""
-        while self.child.expect([r"\x1b\[0?c", pattern]) == 0:
-            shown += self.child.before
-            self.child.send("\x1b[?62;c")
-        return CONTROL.sub("", shown + self.child.before)
+        while (found := re.search(pattern, CONTROL.sub("", self.shown))) is None:
+            try:
+                piece = self.child.read_nonblocking(4096, timeout=30)
+            except pexpect.TIMEOUT:
+                raise AssertionError(f"{pattern!r} is not in {self.shown!r}") from None
+            for _ in re.findall(r"\x1b\[0?c", piece):
+                self.child.send("\x1b[?62;c")
+            self.shown += piece
+        self.shown = CONTROL.sub("", self.shown)
+        before, self.shown = self.shown[: found.start()], self.shown[found.end() :]
+        return before
 
     def completed(self, line: str) -> list[str]:
         """The words of a line after Tab was pressed at its end, as a command gets them."""
@@ -213,11 +220,9 @@ class Shell:
 
     def listed(self, line: str, last: str) -> str:
         """What is shown for a line that may go on in several ways, until `last` is shown."""
-        # bash lists at the second Tab; to the others it means to choose, and they would be busy with that.
-        self.child.send(line + TAB * (2 if self.name == "bash" else 1))
-        between = f"(?:{CONTROL.pattern})*"  # A shell may show in another style what was typed of a word.
-        shown = self.expect(between.join(re.escape(letter) for letter in last))
-        self.child.send(CANCEL)
+        self.child.send(f"{line}{TAB * 2 if self.name == 'bash' else TAB}")
+        shown = self.expect(last)
+        self.child.send(CLEAR + ENTER)
         self.expect("READY> ")
         return shown
 

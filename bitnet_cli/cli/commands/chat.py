@@ -101,11 +101,16 @@ def chat(
     from bitnet_cli.chat.conversation import Conversation
     from bitnet_cli.cli.chat_commands import COMMANDS, perform, take_up
     from bitnet_cli.cli.chat_input import PipedInput, TerminalInput
-    from bitnet_cli.cli.chat_loop import Chat, state_folder
+    from bitnet_cli.cli.chat_loop import (
+        Chat,
+        Models,
+        state_folder,
+        tell_format,
+        usable_state_folder,
+    )
     from bitnet_cli.library import BitNetModel, GenerationConfig
 
-    def load(name: str | None) -> BitNetModel:
-        path = _model_path(name, yes=yes)
+    def load(path: Path | None) -> BitNetModel:
         with out.waiting("loading"):
             loaded = BitNetModel.from_pretrained(
                 path,
@@ -134,41 +139,46 @@ def chat(
         speculate=speculate,
     )
     interactive = is_terminal(sys.stdin)
-    conversation = Conversation(load(model or model_option), system or "", config, seed_or_new(seed))
     last = state_folder() / "last-chat.json"
-    sitting = Chat(
-        conversation,
-        _screen(plain, json, interactive),
-        load,
-        interactive=interactive,
-        kept_in=last if (interactive or resume) and not no_history else None,
-    )
-    if resume:
-        if not last.exists():
-            raise BitnetError("there is no last conversation", hint="leave `--resume` out")
-        take_up(sitting, last)
-        if system is not None:
-            sitting.conversation.system = system
-    if interactive:
-        _greet(conversation, model or model_option)
-        commands = {name: command.offers for name, command in COMMANDS.items()}
-        history = None if no_history else state_folder() / "chat-history"
-        finished = sitting.run(TerminalInput(commands, sitting.status, history), perform)
-    else:
-        finished = sitting.run(PipedInput(), perform)
-    if not finished:
-        raise typer.Exit(130)
-
-
-def _model_path(name: str | None, *, yes: bool) -> Path | None:
-    """The file that a model's name stands for; None is the built-in model."""
+    if resume and not last.exists():
+        raise BitnetError("there is no last conversation", hint="leave `--resume` out")
+    name = model or model_option
     if name is None:
         out.note(
             "no model given: the small built-in story model cannot talk, it goes on with what you write; "
             "`bitnet chat 2b` talks with a real one"
         )
-        return None
-    return model_file(name if "~" not in name else str(Path(name).expanduser()), yes=yes)
+    file = _found(name, yes)
+    folder = usable_state_folder() if (interactive or resume) and not no_history else None
+    # No name here for the conversation, which would hold on to its model when the sitting goes on with another one.
+    sitting = Chat(
+        Conversation(load(file), system or "", config, seed_or_new(seed)),
+        _screen(plain, json, interactive),
+        Models(lambda name: _found(name, yes), load),
+        file,
+        interactive=interactive,
+        kept_in=last if folder is not None else None,
+    )
+    if resume:
+        take_up(sitting, last)
+        if system is not None:
+            sitting.conversation.system = system
+    if interactive:
+        _greet(sitting.conversation, name)
+        commands = {name: command.offers for name, command in COMMANDS.items()}
+        history = folder / "chat-history" if folder is not None else None
+        finished = sitting.run(TerminalInput(commands, sitting.status, history), perform)
+    else:
+        if name is not None:
+            tell_format(sitting.conversation)
+        finished = sitting.run(PipedInput(), perform)
+    if not finished:
+        raise typer.Exit(130)
+
+
+def _found(name: str | None, yes: bool) -> Path | None:
+    """The file that a model's name stands for; None is the built-in model."""
+    return model_file(str(Path(name).expanduser()) if name is not None and "~" in name else name, yes=yes)
 
 
 def _screen(plain: bool, as_json: bool, interactive: bool) -> Screen:
@@ -185,9 +195,11 @@ def _screen(plain: bool, as_json: bool, interactive: bool) -> Screen:
 
 def _greet(conversation: Conversation, name: str | None) -> None:
     """Two lines about what one is talking to and how to leave."""
+    from bitnet_cli.cli.chat_loop import tell_format
+
     model = conversation.model
     called = model.config.name or (name or "built-in")
     out.note(f"{called}: context {model.context_length}, {threads_text(model.n_threads)}, {model.isa}")
-    if name is not None and not conversation.format.has_roles:
-        out.note("this model has no chat template: it goes on with what you write")
+    if name is not None:
+        tell_format(conversation)
     out.note("/help shows the commands, Ctrl-C stops an answer, Ctrl-D leaves")

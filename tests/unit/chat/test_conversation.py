@@ -324,11 +324,12 @@ def test_progress_counts_what_is_evaluated(bitnet: BitNetModel) -> None:
 def test_another_model_takes_over(bitnet: BitNetModel, files: dict[str, Path], directory: Path) -> None:
     conversation = Conversation(bitnet, "Be brief", EIGHT)
     list(conversation.say("Hello"))
-    same = conversation.with_model(BitNetModel.from_pretrained(files["2b4t"], n_threads=1))
+    with_model = conversation.for_another_model()
+    same = with_model(BitNetModel.from_pretrained(files["2b4t"], n_threads=1))
     assert same.turns == conversation.turns and same.turns[0] is not conversation.turns[0]
-    other = conversation.with_model(BitNetModel.from_pretrained(files["jinja"], n_threads=1))
+    other = with_model(BitNetModel.from_pretrained(files["jinja"], n_threads=1))
     assert other.turns[0].ids is None and other.turns[0].answer == conversation.turns[0].answer
     list(other.say("And?"))
     assert len(other.turns) == 2 and len(conversation.turns) == 1 and other.system == "Be brief"
     with pytest.raises(UsageError, match="no chat template"):
-        conversation.with_model(BitNetModel.from_pretrained(files["none"], n_threads=1))
+        with_model(BitNetModel.from_pretrained(files["none"], n_threads=1))
