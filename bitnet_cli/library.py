@@ -154,6 +154,11 @@ class BitNetModel:
         """Positions a prompt and its continuation may take together."""
         return self._session.context_length
 
+    def _or_longer_context(self) -> str:
+        """The other way out where something does not fit, if there is one."""
+        longest = self.config.context_length
+        return f", or ask for a context of up to {longest} with `-c`" if self.context_length < longest else ""
+
     def require_head(self) -> None:
         """Raises UsageError if this is an embedding model, which continues no text."""
         self._model.require_head()
@@ -263,7 +268,7 @@ class BitNetModel:
         if len(ids) > self.context_length:
             raise UsageError(
                 f"{len(ids)} tokens do not fit into a context of {self.context_length}",
-                hint="shorten the prompt or ask for a longer context with `-c`",
+                hint="shorten the prompt" + self._or_longer_context(),
             )
         result = result if result is not None else Result()
         result.prompt_tokens = len(ids)

@@ -180,7 +180,7 @@ class GGUFWriter:
         if self.path.is_dir():
             raise BitnetError(f"{self.path} is a directory", hint="give the path of a file")
         if not self._overwrite and os.path.lexists(self.path):
-            raise BitnetError(f"{self.path} exists already", hint="add `--force` to replace it")
+            raise BitnetError(f"{self.path} exists already", hint="give another path, or remove it first")
         if self.path.exists() and not self.path.is_file():
             raise BitnetError(
                 f"{self.path} is a device or a pipe, not a file", hint="give the path of a file"

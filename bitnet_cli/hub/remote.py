@@ -289,7 +289,10 @@ def refusal(response: httpx2.Response, subject: _Subject, endpoint: str, *, has_
             "check the spelling; a private one needs a token with access to it (HF_TOKEN or `hf auth login`)"
         )
         if status == 401 and has_token:
-            return HubError(f"the hub does not accept the token for `{repo}` (401)", hint=hint)
+            return HubError(
+                f"the hub does not accept the token for `{repo}` (401)",
+                hint="check HF_TOKEN or `--token`, or sign in anew with `hf auth login`",
+            )
         return HubError(f"there is no model `{repo}` on the hub that you may see", hint=hint)
     if status == 403:
         return HubError(f"the hub does not let you read `{repo}` (403)", hint=f"{page} says who may")

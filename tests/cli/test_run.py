@@ -161,7 +161,7 @@ ERRORS = {
     "unknown option": (("a", "--tmep", "0"), 2, "`--tmep`", "did you mean `--temp`?"),
     "system without template": (("a", "--system", "b"), 2, "--system", "prompt"),
     "system with raw": (("a", "--system", "b", "--raw"), 2, "--raw", "prompt"),
-    "prompt too long": (("word " * 5000,), 2, "do not fit", "`-c`"),
+    "prompt too long": (("word " * 5000,), 2, "do not fit", "shorten the prompt"),
 }
 
 
