@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bitnet_cli.chat.transcript import load, save
 from bitnet_cli.cli.chat_loop import Chat, Leave, tell_format
-from bitnet_cli.cli.chat_screen import bar, meter
+from bitnet_cli.cli.chat_screen import bar, meter, terminal_columns
 from bitnet_cli.cli.output import out
 from bitnet_cli.cli.sizes import threads_text
 from bitnet_cli.errors import UsageError
@@ -40,7 +40,7 @@ def perform(chat: Chat, line: str) -> None:
         near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], 1)
         raise UsageError(
             f"there is no command `{name}`",
-            hint=f"did you mean `{near[0]}`?"
+            hint=f"did you mean `{ALIASES.get(near[0], near[0])}`?"
             if near
             else "`/help` shows all; `//` begins a turn with a slash",
         )
@@ -52,8 +52,11 @@ def perform(chat: Chat, line: str) -> None:
 
 def _help(chat: Chat, _: str) -> None:
     width = max(len(f"{name} {command.argument}") for name, command in COMMANDS.items())
+    apart = "  " if terminal_columns() >= 76 else "\n      "
     for name, command in COMMANDS.items():
-        out.note(f"  {f'{name} {command.argument}':{width}}  {command.help}")
+        written = f"{name} {command.argument}".strip()
+        for line in f"  {written:{width if apart == '  ' else 0}}{apart}{command.help}".split("\n"):
+            out.note(line)
     out.note('  Several lines: a backslash at the end of each, or """ around all, or Alt-Enter')
     out.note("  Ctrl-C stops an answer and keeps what was said, or clears the line")
     out.note("  Ctrl-D leaves; a turn that begins with a slash is written with two")
@@ -84,16 +87,20 @@ def _regen(chat: Chat, _: str) -> None:
 
 
 def _undo(chat: Chat, _: str) -> None:
+    _need_turns(chat)
     turn = chat.conversation.undo()
-    if turn is None:
-        raise UsageError("nothing was said yet", hint="say something first")
+    assert turn is not None
     chat.keep()
     out.note(f"taken back: {_short(turn.user)}")
 
 
-def _edit(chat: Chat, argument: str) -> None:
+def _need_turns(chat: Chat) -> None:
     if not chat.conversation.turns:
         raise UsageError("nothing was said yet", hint="say something first")
+
+
+def _edit(chat: Chat, argument: str) -> None:
+    _need_turns(chat)
     if argument or not chat.interactive:
         if not argument:
             raise UsageError("`/edit` needs the new text", hint="for example `/edit Hello again`")
@@ -104,6 +111,7 @@ def _edit(chat: Chat, argument: str) -> None:
 
 
 def _save(chat: Chat, argument: str) -> None:
+    _need_turns(chat)
     overwrite = argument.startswith("-f ")
     name = argument.removeprefix("-f ").strip() or time.strftime("chat-%Y%m%d-%H%M%S.md")
     path = Path(name).expanduser()
@@ -125,20 +133,16 @@ def take_up(chat: Chat, path: Path) -> None:
     for note in found.notes:
         out.note(f"note: {note}")
     n = len(found.turns)
-    out.note(
-        f"{n} turn{'' if n == 1 else 's'} loaded"
-        + (f", the last one: {_short(found.turns[-1].user)}" if n else "")
-    )
+    out.note(f"{_turns(n)} loaded" + (f", the last one: {_short(found.turns[-1].user)}" if n else ""))
 
 
 def _set(chat: Chat, argument: str) -> None:
     config = chat.conversation.config
     name, _, text = argument.partition(" ")
+    text = text.strip()
     if not name:
-        for key, (field, _kind) in SETTINGS.items():
-            value = getattr(config, field)
-            shown = 0 if key == "temp" and not config.do_sample else value
-            out.note(f"  {key} {' '.join(map(repr, value)) if isinstance(value, tuple) else shown}")
+        for key in SETTINGS:
+            out.note(f"  {key} {_value(config, key)}")
         return
     if name not in SETTINGS:
         near = difflib.get_close_matches(name, SETTINGS, 1)
@@ -146,14 +150,29 @@ def _set(chat: Chat, argument: str) -> None:
             f"there is no setting `{name}`",
             hint=(f"did you mean `{near[0]}`? " if near else "") + f"the settings are {', '.join(SETTINGS)}",
         )
+    if not text:
+        out.note(f"{name} is {_value(config, name)}; {EXAMPLES[name]} changes it")
+        return
     field, kind = SETTINGS[name]
     try:
-        chat.conversation.config = _changed(config, field, kind(text.strip()))
-    except (ValueError, UsageError):
+        chat.conversation.config = _changed(config, field, kind(text))
+    except UsageError as error:
         raise UsageError(
-            f"`{name}` cannot be `{text.strip()}`", hint=f"for example {EXAMPLES[name]}"
+            error.message.replace(field, f"`{name}`", 1), hint=f"for example {EXAMPLES[name]}"
         ) from None
-    out.note(f"{name} is {text.strip() or 'empty'} from the next answer on")
+    except (ValueError, OverflowError):
+        raise UsageError(f"`{name}` cannot be `{text}`", hint=f"for example {EXAMPLES[name]}") from None
+    out.note(f"{name} is {_value(chat.conversation.config, name)} from the next answer on")
+
+
+def _value(config: GenerationConfig, name: str) -> str:
+    """How a setting is shown."""
+    value = getattr(config, SETTINGS[name][0])
+    if name == "temp" and not config.do_sample:
+        value = 0
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return (" ".join(map(repr, value)) or "nothing") if isinstance(value, tuple) else str(value)
 
 
 def _changed(config: GenerationConfig, field: str, value: object) -> GenerationConfig:
@@ -171,7 +190,7 @@ def _switch(text: str) -> bool:
 
 
 def _stops(text: str) -> tuple[str, ...]:
-    return (text,) if text else ()
+    return () if text == "-" else (text,)
 
 
 def _stats(chat: Chat, _: str) -> None:
@@ -195,14 +214,17 @@ def _context(chat: Chat, _: str) -> None:
     conversation = chat.conversation
     used, length = conversation.context_tokens, conversation.model.context_length
     n_turns = len(conversation.turns) - conversation.n_dropped
-    out.note(f"  {bar(used, length, 40)} {meter(used, length)}")
+    meters = meter(used, length)
+    width = min(terminal_columns() - len(meters) - 4, 40)
+    out.note(f"  {bar(used, length, width)} {meters}" if width >= 8 else f"  {meters}")
     if conversation.system:
         system = len(conversation.format.encode(conversation.system, []))
-        out.note(f"  system text {system} tokens, {n_turns} turns {used - system}")
+        out.note(f"  system text {system} tokens, {_turns(n_turns)} {used - system}")
     else:
-        out.note(f"  {n_turns} turns, no system text")
+        out.note(f"  {_turns(n_turns)}, no system text")
     if conversation.n_dropped:
-        out.note(f"  {conversation.n_dropped} older turns were dropped to make room")
+        n = conversation.n_dropped
+        out.note(f"  {n} older turn{' was' if n == 1 else 's were'} dropped to make room")
 
 
 def _copy(chat: Chat, _: str) -> None:
@@ -228,6 +250,10 @@ def _model(chat: Chat, argument: str) -> None:
 
 def _exit(chat: Chat, _: str) -> None:
     raise Leave
+
+
+def _turns(n: int) -> str:
+    return f"{n} turn{'' if n == 1 else 's'}"
 
 
 def _short(text: str) -> str:
@@ -268,7 +294,9 @@ COMMANDS = {
     "/edit": Command("[TEXT]", "change the last turn and have it answered again", _edit),
     "/save": Command("[FILE]", "write .md or .json (exact); `-f FILE` replaces a file", _save, ("FILE",)),
     "/load": Command("FILE", "go on with a saved conversation", _load, ("FILE",)),
-    "/set": Command("[NAME VALUE]", "show or change temp, top-p, n, stop and others", _set, tuple(SETTINGS)),
+    "/set": Command(
+        "[NAME VALUE]", "show or change temp, top-p, n, stop (`-`: none) …", _set, tuple(SETTINGS)
+    ),
     "/stats": Command("", "tokens and speed so far", _stats),
     "/context": Command("", "how full the context is, and of what", _context),
     "/copy": Command("", "the last answer to the clipboard", _copy),

@@ -16,6 +16,7 @@ from bitnet_cli.cli.chat_screen import Screen, bar, meter, quiet_terminal
 from bitnet_cli.cli.explain import explain
 from bitnet_cli.cli.output import out
 from bitnet_cli.errors import BitnetError
+from bitnet_cli.formats.gguf_reader import GGUFReader
 from bitnet_cli.library import BitNetModel
 
 
@@ -141,6 +142,10 @@ class Chat:
             BitnetError, OSError: it cannot be had; the conversation goes on with the model that was there.
         """
         file, with_model = self._models.find(name), self.conversation.for_another_model()
+        if file is not None:
+            GGUFReader(
+                file
+            ).close()  # What is not there or is damaged is refused before anything is given up.
         del self.conversation
         try:
             self.conversation = with_model(self._models.load(file))
@@ -170,7 +175,7 @@ class Chat:
         if columns >= 60:
             text = f" {bar(used, length)}{text}"
         if conversation.n_dropped:
-            text += f" · {conversation.n_dropped} turns dropped"
+            text += f" · {conversation.n_dropped} dropped"
         return text + " · /help" if columns >= 40 else text
 
     def _show(self, stream: Iterator[str], reply: Reply) -> None:

@@ -58,7 +58,7 @@ class ChatTemplate:
 
     @classmethod
     def from_metadata(cls, meta: Mapping[str, object], tokenizer: Tokenizer) -> ChatTemplate | None:
-        """The template that a model file carries, or None if it has none.
+        """The template that a model file carries, or None if it has none, or one that says nothing.
 
         Raises:
             FormatError: the metadata value is not a text.
@@ -68,7 +68,7 @@ class ChatTemplate:
             return None
         if not isinstance(source, str):
             raise FormatError(f"a string is expected, but {type(source).__name__} was found", tensor=KEY)
-        return cls(source, tokenizer)
+        return cls(source, tokenizer) if source.strip() else None
 
     def encode(
         self,

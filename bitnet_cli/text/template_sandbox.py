@@ -33,6 +33,7 @@ _MAX_DIGITS = 20
 _MAX_SEPARATORS = 16
 
 _KEY = "tokenizer.chat_template"
+_WITHOUT = "`bitnet run --raw` goes on with a text without the template"
 _FILTERS = (
     *("abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "indent", "int", "items"),
     *("join", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "replace"),
@@ -256,9 +257,6 @@ def _strftime_now(form: str) -> str:
     return datetime.now().strftime(form)
 
 
-WITHOUT = "`bitnet run --raw` does without the template"
-
-
 class BoundedTemplate:
     """A compiled template; may be rendered from several threads."""
 
@@ -270,7 +268,9 @@ class BoundedTemplate:
         """
         if len(source) > MAX_SOURCE_CHARS:
             raise FormatError(
-                f"the chat template has {len(source)} characters, more than {MAX_SOURCE_CHARS}", tensor=_KEY
+                f"the chat template has {len(source)} characters, more than {MAX_SOURCE_CHARS}",
+                tensor=_KEY,
+                hint=_WITHOUT,
             )
         self._lock = threading.Lock()
         self._environment = BoundedEnvironment()
@@ -282,7 +282,7 @@ class BoundedTemplate:
             self._template = self._environment.from_string(tree)
         except Exception as error:  # jinja2's own errors, and Python's for code that is nested too deep.
             raise FormatError(
-                f"the chat template is not valid: {_one_line(error)}", tensor=_KEY, hint=WITHOUT
+                f"the chat template is not valid: {_one_line(error)}", tensor=_KEY, hint=_WITHOUT
             ) from None
 
     def render(self, variables: dict[str, object]) -> str:
@@ -301,15 +301,16 @@ class BoundedTemplate:
                     parts.append(part)
             except RefusalError as error:
                 raise BitnetError(
-                    f"the chat template refuses these messages: {_one_line(error)}", hint=WITHOUT
+                    f"the chat template refuses these messages: {_one_line(error)}",
+                    hint=f"some take no system text; {_WITHOUT}",
                 ) from None
             except LimitError as error:
                 raise FormatError(
-                    f"the chat template was stopped: {error}", tensor=_KEY, hint=WITHOUT
+                    f"the chat template was stopped: {error}", tensor=_KEY, hint=_WITHOUT
                 ) from None
             except Exception as error:  # Anything may go wrong in foreign code.
                 raise FormatError(
-                    f"the chat template fails: {_one_line(error)}", tensor=_KEY, hint=WITHOUT
+                    f"the chat template fails: {_one_line(error)}", tensor=_KEY, hint=_WITHOUT
                 ) from None
         return "".join(parts)
 

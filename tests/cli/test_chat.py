@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from reciting_gguf import reciting_model
 from tiny_gguf import tiny_model
 from tiny_models import converted
 
@@ -141,6 +142,9 @@ def test_set_changes_the_next_answers(chat: Callable) -> None:
     )
     assert short["tokens"] == 3 and short["text"] != hot["text"]
     shown = chat("/set", "/set temp 0.5", "/set stop END", "/set")
+    assert "  speculate off\n" in shown.err
+    assert "temp is 0.8; `/set temp 0.7` changes it\n" in chat("/set temp 0.8", "/set temp").err
+    assert "stop is nothing from" in chat("/set stop END", "/set stop -").err
     assert "  temp 0\n" in shown.err and "  temp 0.5\n" in shown.err and "  stop 'END'\n" in shown.err
     assert set(EXAMPLES) == set(SETTINGS)
 
@@ -153,7 +157,7 @@ def test_talk_goes_to_stderr(chat: Callable) -> None:
         "answers    1, 8 tokens",
         "read ",
         "░ context ",
-        "1 turns, no system",
+        "1 turn, no system",
         "bitnet-b1.58",
     ):
         assert words in ran.err
@@ -196,6 +200,63 @@ def test_another_model_in_the_middle(chat: Callable, models: dict[str, Path]) ->
     ran = chat("Hello", f"/model {models['jinja']}", "And?", options=("--json", "--system", "Be brief"))
     second = answers(ran)[1]
     assert second["context_length"] == 256 and second["context_tokens"] > 40
+
+
+THINKS = ["<think>", "\n\n", "Well", "\n\n\n", "</think>", " \n\n", "Yes", " indeed"]
+
+
+@pytest.mark.parametrize("after_begin", ["", "<think>"])
+def test_thoughts_and_answers_apart(bitnet: Callable, tmp_path: Path, after_begin: str) -> None:
+    path = reciting_model(THINKS, after_begin=after_begin).write(tmp_path / "thinks.gguf")
+    (one,) = answers(bitnet("chat", path, "--json", "--temp", "0", stdin=b"Is it?\n"))
+    assert one["thinking"] == "Well" and one["text"] == "Yes indeed"
+    plain = bitnet("chat", path, "--temp", "0", stdin=b"Is it?\n").out
+    assert plain.split() == ["<think>", "Well", "</think>", "Yes", "indeed"]
+    (cut,) = answers(bitnet("chat", path, "--json", "--temp", "0", "-n", "3", stdin=b"Is it?\n"))
+    assert (cut["thinking"], cut["text"]) == ("Well", "")
+
+
+def test_two_models_are_never_loaded_at_once(
+    chat: Callable, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not while another one is loaded, not while the first one comes back because the other one cannot be used."""
+    import weakref
+
+    from bitnet_cli.library import BitNetModel
+
+    loaded: list[tuple[str, weakref.ref]] = []
+    load = BitNetModel.from_pretrained
+
+    def watched(path: Path, **options: object) -> BitNetModel:
+        assert [name for name, model in loaded if model() is not None] == []
+        model = load(path, **options)
+        loaded.append((Path(path).name, weakref.ref(model)))
+        return model
+
+    monkeypatch.setattr(BitNetModel, "from_pretrained", watched)
+    monkeypatch.setattr("bitnet_cli.cli.commands.chat.is_terminal", lambda _: True)  # Errors do not end it.
+    damaged, silent = tmp_path / "damaged.gguf", tmp_path / "base.gguf"
+    damaged.write_bytes(models["2b4t"].read_bytes()[:5000])
+    tiny_model().write(silent)
+    file = tmp_path / "chat.json"
+    monkeypatch.setattr("bitnet_cli.cli.chat_input.TerminalInput", lambda *_: PipedInput())
+    from bitnet_cli.cli.chat_input import PipedInput
+
+    lines = (
+        *("/system Be brief", "Hello", "/model nowhere.gguf", f"/model {damaged}", f"/model {silent}"),
+        *("And?", f"/model {models['jinja']}", "So?", f"/save {file}"),
+    )
+    ran = chat(*lines, options=("--plain", "--no-history"))
+    first = models["2b4t"].name
+    assert [name for name, _ in loaded] == [first, "base.gguf", first, "jinja.gguf"]
+    assert ran.code == 0 and ran.err.count("error: ") == 3 and "no chat template" in ran.err
+    assert [m["content"] for m in json.loads(file.read_text())["messages"][::2]] == ["Hello", "And?", "So?"]
+
+
+def test_a_model_without_a_template_says_what_it_does(bitnet: Callable, tmp_path: Path) -> None:
+    path = tiny_model().write(tmp_path / "base.gguf")
+    ran = bitnet("chat", path, *GREEDY, stdin=b"Once\n")
+    assert ran.code == 0 and "no chat template: it does not answer, it goes on with what you write" in ran.err
 
 
 def test_the_context_is_full(chat: Callable) -> None:
@@ -251,28 +312,35 @@ ERRORS = {
     "nan": (("--temp", "nan"), b"", 2, "`--temp`"),
     "not UTF-8": ((), b"caf\xe9\n", 1, "not UTF-8"),
     "too long": (("-c", "16"), b"word " * 60 + b"\n", 2, "more than the context"),
+    "a system text too long": (
+        ("-m", "JINJA", "-c", "64", "--system", "a " * 40),
+        b"",
+        2,
+        "which leaves nothing",
+    ),
+    "nothing to save": ((), b"/save a.md\n", 2, "nothing was said"),
     "unknown command": ((), b"/hlep\n", 2, "`/hlep`"),
     "no such command": ((), b"/xyzzy\n", 2, "`/xyzzy`"),
     "too much": ((), b"/undo all\n", 2, "takes nothing"),
     "unknown setting": ((), b"/set tmep 1\n", 2, "`tmep`"),
     "no number": ((), b"/set temp hot\n", 2, "`hot`"),
-    "out of range": ((), b"/set top-p 3\n", 2, "`top-p` cannot be `3`"),
+    "out of range": ((), b"/set top-p 3\n", 2, "`top-p`"),
     "nothing to undo": ((), b"/undo\n", 2, "nothing was said"),
     "nothing to regenerate": ((), b"/regen\n", 2, "nothing was said"),
     "nothing to edit": ((), b"/edit a\n", 2, "nothing was said"),
     "nothing to copy": ((), b"/copy\n", 2, "no answer"),
     "load nothing": ((), b"/load\n", 2, "needs a file"),
     "load nowhere": ((), b"/load nowhere.json\n", 1, "nowhere.json"),
-    "save elsewhere": ((), b"/save nowhere/a.md\n", 1, "cannot be written"),
-    "save as what": ((), b"/save a.txt\n", 2, "`.md` or `.json`"),
+    "save elsewhere": ((), b"Once\n/save nowhere/a.md\n", 1, "cannot be written"),
+    "save as what": ((), b"Once\n/save a.txt\n", 2, "`.md` or `.json`"),
 }
 
 
 @pytest.mark.parametrize("case", ERRORS)
-def test_errors_are_one_sentence(bitnet: Callable, case: str) -> None:
+def test_errors_are_one_sentence(bitnet: Callable, models: dict[str, Path], case: str) -> None:
     args, stdin, code, message = ERRORS[case]
-    ran = bitnet("chat", *args, stdin=stdin)
-    assert ran.code == code and ran.out == ""
+    ran = bitnet("chat", *(models["jinja"] if arg == "JINJA" else arg for arg in args), stdin=stdin)
+    assert ran.code == code and (ran.out == "" or stdin.startswith(b"Once"))
     first = next(line for line in ran.err.splitlines() if line.startswith("error: "))
     assert message in first and not first.endswith(".")
     assert "\nhint: " in ran.err and "Traceback" not in ran.err
@@ -280,6 +348,7 @@ def test_errors_are_one_sentence(bitnet: Callable, case: str) -> None:
 
 def test_the_nearest_command_is_offered(bitnet: Callable) -> None:
     assert "did you mean `/help`?" in bitnet("chat", stdin=b"/hlep\n").err
+    assert "did you mean `/help`?" in bitnet("chat", stdin=b"/\n").err
     assert "did you mean `temp`?" in bitnet("chat", stdin=b"/set tmep 1\n").err
 
 

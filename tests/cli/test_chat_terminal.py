@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -11,81 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chat_terminal import ANSWERED, CTRL_C, CTRL_D, ENTER, HOME, LEFT, PASTE, ROOT, UP, Screen, seen
+from reciting_gguf import reciting_model
 from tiny_gguf import tiny_model
 
 pexpect = pytest.importorskip("pexpect")
 
-ROOT = Path(__file__).resolve().parents[2]
-STYLE = re.compile(r"\x1b\[[0-9;]*m")
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\r")
-UP, LEFT, HOME, CTRL_C, CTRL_D, ENTER = "\x1b[A", "\x1b[D", "\x01", "\x03", "\x04", "\r"
-PASTE = "\x1b[200~{}\x1b[201~"
-ANSWERED = r"\d+ tokens[^\r\n]*\r\n"
 GREEDY = ("--temp", "0", "-n", "12")
-
-
-class Screen:
-    """A chat in a pseudo-terminal."""
-
-    def __init__(self, folder: Path, *args: object, columns: int = 80, **env: str) -> None:
-        self.folder = folder
-        self.has_status = env.get("TERM") != "dumb"
-        base = {
-            k: v
-            for k, v in os.environ.items()
-            if k not in ("NO_COLOR", "COLUMNS", "LINES", "TMUX", "DISPLAY")
-        }
-        self.child = pexpect.spawn(
-            sys.executable,
-            ["-m", "bitnet_cli", "chat", *map(str, args)],
-            env=base
-            | {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder / "state"), "TERM": "xterm-256color"}
-            | {"SSH_TTY": "/dev/null"}
-            | env,
-            cwd=str(folder),
-            dimensions=(24, columns),
-            timeout=30,
-            encoding="utf-8",
-            codec_errors="replace",
-        )
-        self.child.delaybeforesend = 0
-        self.greeting = self.prompted()
-
-    def expect(self, pattern: str) -> str:
-        """Waits until something is shown; returns all that was shown since the last time, and that.
-
-        Answers meanwhile, as terminals do, where the cursor is.
-        """
-        shown = ""
-        while self.child.expect([r"\x1b\[6n", pattern]) == 0:
-            shown += self.child.before
-            self.child.send("\x1b[4;1R")
-        return shown + self.child.before + self.child.after
-
-    def prompted(self) -> str:
-        """Waits until the next line may be typed, and the line of status is there."""
-        return self.expect(">>>") + (self.expect(r"context.*?%") if self.has_status else "")
-
-    def type(self, keys: str) -> None:
-        self.child.send(keys)
-
-    def say(self, text: str) -> str:
-        """Types a line and returns what was shown until the next prompt."""
-        self.type(text + ENTER)
-        if not text.startswith("/") or text.startswith(("/regen", "//")):
-            return self.expect(ANSWERED) + self.prompted()
-        return self.prompted()
-
-    def turns(self) -> list[dict[str, str]]:
-        """Leaves, and reads what was said from the file in which it is kept."""
-        self.leave()
-        return json.loads((self.folder / "state" / "bitnet" / "last-chat.json").read_text())["messages"]
-
-    def leave(self) -> None:
-        self.type(CTRL_D)
-        self.child.expect(pexpect.EOF)
-        self.child.close()
-        assert self.child.exitstatus == 0
 
 
 @pytest.fixture
@@ -113,11 +44,6 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 ENDLESS = ("-c", "20000", "-n", "15000", "--temp", "0", "-t", "1", "--isa", "scalar")
-
-
-def seen(shown: str) -> str:
-    """What was shown, without what only moves the cursor or changes styles."""
-    return CONTROL.sub("", shown)
 
 
 def test_a_conversation(screen: type) -> None:
@@ -317,13 +243,43 @@ def test_resizing_in_the_middle_of_an_answer(screen: type, endless: Path) -> Non
 
 
 def test_what_is_typed_meanwhile_waits_for_the_prompt(screen: type, endless: Path) -> None:
+    """Ctrl-C, which terminals usually empty their queue for, leaves it; pasted lines stay one turn."""
     chat = screen(endless, *ENDLESS)
     chat.type("Hello" + ENTER)
     chat.expect("tok/s")
-    chat.type("/exit")
+    chat.type("agaim\x7fn" + ENTER + PASTE.format("two\nlines\n"))
     time.sleep(0.3)
     chat.type(CTRL_C)
-    assert "/exit" not in seen(chat.expect("interrupted"))
+    assert "agai" not in seen(chat.expect("interrupted"))
+    chat.expect("again")
+    chat.expect("tok/s")
+    chat.type(CTRL_C)
+    chat.expect("interrupted")
+    chat.expect("lines")
+    chat.type(" more" + ENTER)
+    chat.expect("tok/s")
+    chat.type(CTRL_D + CTRL_C)
+    chat.expect("interrupted")
+    chat.child.expect(pexpect.EOF)
+    assert [turn["content"] for turn in chat.kept()[::2]] == ["Hello", "again", "two\nlines\n more"]
+
+
+@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
+def test_thoughts_are_told_from_the_answer(screen: type, tmp_path: Path, env: dict[str, str]) -> None:
+    words = ["<think>", "\n\n", "Let me", " see", "\n\n\n", "</think>", " \n\n", "Yes", " **indeed**", ".."]
+    chat = screen(reciting_model(words).write(tmp_path / "thinks.gguf"), "--temp", "0", columns=100, **env)
+    shown = chat.say("Is it?")
+    assert "\n│ Let me see\n\nYes " in re.sub("10 tokens.*?\n|thinking.*", "", seen(shown))
+    assert "think>" not in shown and ("\x1b[2mLet" in shown) == (not env)
+    assert chat.turns()[1]["content"] == "".join(words)
+
+
+def test_a_folder_that_cannot_be_written_is_told_once(screen: type, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    chat = screen(*GREEDY)
+    assert chat.greeting.count("is kept") == 1 and "state/bitnet" in chat.greeting
+    assert "kept:" not in seen(chat.say("Once") + chat.say("upon"))
+    chat.leave()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from reciting_gguf import CONTROL, USER_DEFINED, reciting_model
 from tiny_gguf import tiny_model
 from tiny_models import converted
 
@@ -333,3 +334,41 @@ def test_another_model_takes_over(bitnet: BitNetModel, files: dict[str, Path], d
     assert len(other.turns) == 2 and len(conversation.turns) == 1 and other.system == "Be brief"
     with pytest.raises(UsageError, match="no chat template"):
         with_model(BitNetModel.from_pretrained(files["none"], n_threads=1))
+
+
+THINKS = ["<think>", "\n\n", "Well", " well", "\n\n\n", "</think>", " \n\n", "Yes", " indeed"]
+
+
+@pytest.mark.parametrize("tag_type", [USER_DEFINED, CONTROL])
+def test_thoughts_are_kept_as_they_were_generated(directory: Path, tag_type: int) -> None:
+    path = reciting_model(THINKS, tag_type=tag_type).write(directory / f"thinks-{tag_type}.gguf")
+    conversation = Conversation(BitNetModel.from_pretrained(path, n_threads=1))
+    first, second = Reply(), Reply()
+    assert said(conversation.say("Is it?", first)) == "".join(THINKS) == conversation.turns[0].answer
+    assert not first.begins_thinking and conversation.turns[0].ids == tuple(range(260, 269))
+    assert conversation.answer(conversation.turns[0]) == "Yes indeed"
+    list(conversation.say("So?", second))
+    assert second.reused_tokens == first.prompt_tokens + len(THINKS)
+    assert_kept_is_right(conversation)
+
+
+def test_a_template_that_opens_the_thoughts(directory: Path) -> None:
+    path = reciting_model(THINKS, after_begin="<think>").write(directory / "opened.gguf")
+    conversation = Conversation(BitNetModel.from_pretrained(path, n_threads=1))
+    reply = Reply()
+    text = said(conversation.say("Is it?", reply))
+    assert text == "".join(THINKS[2:]) and reply.begins_thinking
+    assert conversation.answer(conversation.turns[0]) == "Yes indeed"
+
+
+def test_a_system_text_that_fills_the_context(files: dict[str, Path]) -> None:
+    model = BitNetModel.from_pretrained(files["jinja"], n_threads=1, context_length=64)
+    with pytest.raises(UsageError, match=r"the system text takes 7. tokens, which leaves nothing"):
+        Conversation(model, "a" * 60)
+    conversation = Conversation(model, "a" * 20, EIGHT)
+    with pytest.raises(UsageError, match="leaves nothing of the context of 64"):
+        conversation.system = "a" * 60
+    assert conversation.system == "a" * 20
+    with pytest.raises(UsageError, match=r"this turn and the system text take .* the context of 64"):
+        list(conversation.say("b" * 40))
+    assert len(said(conversation.say("b"))) > 0

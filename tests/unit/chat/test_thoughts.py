@@ -1,4 +1,4 @@
-"""What a model thinks aloud is told from what it answers, however the text was cut."""
+"""Thoughts and answers told apart, however the text is cut into pieces."""
 
 from __future__ import annotations
 
@@ -6,47 +6,41 @@ import pytest
 
 from bitnet_cli.chat.thoughts import ThoughtStream, thoughts_and_answer
 
-CASES = {
-    "": ("", ""),
-    "Hello": ("", "Hello"),
-    " Hello <think>no</think>": ("", " Hello <think>no</think>"),
-    "<think>\nOne.\n\nTwo.\n</think>\n\nHi": ("One.\n\nTwo.", "Hi"),
-    "\n<think>a</think>b": ("a", "b"),
-    "<think>\n\n</think>\n\nHi there\n": ("", "Hi there\n"),
-    "<think>a </thin b </think>c</think>": ("a </thin b", "c</think>"),
-    "<think>never done </thi": ("never done </thi", ""),
-    "<think>never done \n": ("never done", ""),
-    "<thin air": ("", "<thin air"),
-    "<thi": ("", "<thi"),
-    "< think>": ("", "< think>"),
-}
+
+@pytest.mark.parametrize(
+    ("text", "begun", "thoughts", "answer"),
+    [
+        ("", False, "", ""),
+        ("Hello", False, "", "Hello"),
+        ("\n Hello", False, "", "\n Hello"),
+        ("<think>\na  b\n\nc\n</think>\n\nHello\n", False, "a  b\n\nc", "Hello\n"),
+        (" \n<think>a</think>b", False, "a", "b"),
+        ("<think>\n\n</think>\n\nHello", False, "", "Hello"),
+        ("<think>a</think>b <think>c</think>", False, "a", "b <think>c</think>"),
+        ("Write <think>a</think>", False, "", "Write <think>a</think>"),
+        ("<thinking>a", False, "", "<thinking>a"),
+        ("<thi", False, "", "<thi"),
+        ("<think>a </ b </think", False, "a </ b </think", ""),
+        ("<think>a \n", False, "a", ""),
+        ("a</think>b", False, "", "a</think>b"),
+        ("\na\n</think>\nb", True, "a", "b"),
+        ("a", True, "a", ""),
+        ("</think>b", True, "", "b"),
+    ],
+)
+def test_thoughts_and_answer(text: str, begun: bool, thoughts: str, answer: str) -> None:
+    assert thoughts_and_answer(text, begun) == (thoughts, answer)
+    for n in range(1, 10):
+        stream = ThoughtStream(begun)
+        found = [pair for i in range(0, len(text), n) for pair in stream.feed(text[i : i + n])]
+        found += stream.flush()
+        assert "".join(t for is_thought, t in found if is_thought) == thoughts
+        assert "".join(t for is_thought, t in found if not is_thought) == answer
 
 
-@pytest.mark.parametrize("text", CASES)
-def test_whole_texts(text: str) -> None:
-    assert thoughts_and_answer(text) == CASES[text]
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7])
-@pytest.mark.parametrize("text", CASES)
-def test_pieces(text: str, size: int) -> None:
+def test_what_is_certain_comes_at_once() -> None:
     stream = ThoughtStream()
-    said = [s for i in range(0, len(text), size) for s in stream.feed(text[i : i + size])] + stream.flush()
-    found = tuple("".join(text for is_thought, text in said if is_thought is kind) for kind in (True, False))
-    assert found == CASES[text]
-    assert all(text for _, text in said)
-
-
-def test_thoughts_are_told_as_they_come() -> None:
-    stream = ThoughtStream()
-    assert stream.feed("<think>One ") == [(True, "One")]
-    assert stream.feed("two</") == [(True, " two")]
-    assert stream.feed("b") == [(True, "</b")]
-    assert stream.feed("</think>\n") == []
-    assert stream.feed("\nHi ") == [(False, "Hi ")]
-    assert stream.feed(" there") == [(False, " there")]
-
-
-def test_a_turn_that_begins_inside_the_thoughts() -> None:
-    assert thoughts_and_answer("One.\n</think>\n\nHi", begun=True) == ("One.", "Hi")
-    assert thoughts_and_answer("One.", begun=True) == ("One.", "")
+    assert stream.feed("<think>") == [] and stream.thinking
+    assert stream.feed("a b") == [(True, "a b")]
+    assert stream.feed(" <") == [] and stream.feed("c") == [(True, " <c")]
+    assert stream.feed("</think>d") == [(False, "d")] and not stream.thinking

@@ -184,6 +184,7 @@ def test_bitnet_template_without_its_end_token_is_plain_text(library: Library) -
 
 def test_metadata(tokenizer: Tokenizer) -> None:
     assert ChatTemplate.from_metadata({}, tokenizer) is None
+    assert ChatTemplate.from_metadata({KEY: " \n"}, tokenizer) is None
     made = ChatTemplate.from_metadata({KEY: CHATML}, tokenizer)
     assert made is not None and made.source == CHATML
     with pytest.raises(FormatError, match="a string is expected, but list"):
