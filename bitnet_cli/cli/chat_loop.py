@@ -146,7 +146,7 @@ class Chat:
         """
         file, with_model = self._models.find(name), self.conversation.for_another_model()
         if file is not None:
-            GGUFReader(file).close()  # What is not there or is damaged is refused before anything is given up.
+            GGUFReader(file).close()  # A damaged file is refused before anything is given up.
         del self.conversation
         try:
             self.conversation = with_model(self._models.load(file))
@@ -157,9 +157,11 @@ class Chat:
         # Frames that the error remembers would hold on to what was loaded of the other model.
         failure = failure.with_traceback(None)
         failure.__context__ = None
-        self.conversation = with_model(self._models.load(self._file))
-        if isinstance(failure, KeyboardInterrupt):
-            failure = BitnetError("interrupted: the model was not changed", hint="`/model` shows which it is")
+        try:
+            self.conversation = with_model(self._models.load(self._file))
+        except BaseException:
+            self.interactive = False  # There is nothing left to go on with.
+            raise
         raise failure
 
     def status(self, columns: int) -> str:
