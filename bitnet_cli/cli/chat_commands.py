@@ -13,7 +13,7 @@ from bitnet_cli.cli.chat_loop import Chat, Leave, tell_format
 from bitnet_cli.cli.chat_screen import bar, meter, terminal_columns
 from bitnet_cli.cli.output import out
 from bitnet_cli.cli.sizes import threads_text
-from bitnet_cli.errors import UsageError
+from bitnet_cli.errors import BitnetError, UsageError
 from bitnet_cli.library import GenerationConfig
 
 
@@ -239,7 +239,14 @@ def _copy(chat: Chat, _: str) -> None:
 
 def _model(chat: Chat, argument: str) -> None:
     if argument:
-        chat.change_model(argument)
+        try:
+            chat.change_model(argument)
+        except KeyboardInterrupt:
+            if not chat.interactive:
+                raise
+            raise BitnetError(
+                "interrupted: the model was not changed", hint="`/model` shows which it is"
+            ) from None
     model = chat.conversation.model
     out.note(
         f"model: {model.config.name or 'without a name'}, {model.config.arch.name}, {threads_text(model.n_threads)}"

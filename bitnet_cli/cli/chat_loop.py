@@ -143,9 +143,7 @@ class Chat:
         """
         file, with_model = self._models.find(name), self.conversation.for_another_model()
         if file is not None:
-            GGUFReader(
-                file
-            ).close()  # What is not there or is damaged is refused before anything is given up.
+            GGUFReader(file).close()  # A damaged file is refused before anything is given up.
         del self.conversation
         try:
             self.conversation = with_model(self._models.load(file))
@@ -158,11 +156,9 @@ class Chat:
         failure.__context__ = None
         try:
             self.conversation = with_model(self._models.load(self._file))
-        except BitnetError as gone:
-            out.error(f"the model that was here is gone: {gone.message}", gone.hint)
-            raise Leave from None
-        if isinstance(failure, KeyboardInterrupt):
-            failure = BitnetError("interrupted: the model was not changed", hint="`/model` shows which it is")
+        except BaseException:
+            self.interactive = False  # There is nothing left to go on with.
+            raise
         raise failure
 
     def status(self, columns: int) -> str:

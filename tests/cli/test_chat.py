@@ -229,6 +229,8 @@ def test_two_models_are_never_loaded_at_once(
 
     def watched(path: Path, **options: object) -> BitNetModel:
         assert [name for name, model in loaded if model() is not None] == []
+        if Path(path).name == "slow.gguf":
+            raise KeyboardInterrupt
         model = load(path, **options)
         loaded.append((Path(path).name, weakref.ref(model)))
         return model
@@ -238,19 +240,46 @@ def test_two_models_are_never_loaded_at_once(
     damaged, silent = tmp_path / "damaged.gguf", tmp_path / "base.gguf"
     damaged.write_bytes(models["2b4t"].read_bytes()[:5000])
     tiny_model().write(silent)
+    slow = tiny_model().write(tmp_path / "slow.gguf")
     file = tmp_path / "chat.json"
     monkeypatch.setattr("bitnet_cli.cli.chat_input.TerminalInput", lambda *_: PipedInput())
     from bitnet_cli.cli.chat_input import PipedInput
 
     lines = (
         *("/system Be brief", "Hello", "/model nowhere.gguf", f"/model {damaged}", f"/model {silent}"),
-        *("And?", f"/model {models['jinja']}", "So?", f"/save {file}"),
+        *("And?", f"/model {slow}", f"/model {models['jinja']}", "So?", f"/save {file}"),
     )
     ran = chat(*lines, options=("--plain", "--no-history"))
     first = models["2b4t"].name
-    assert [name for name, _ in loaded] == [first, "base.gguf", first, "jinja.gguf"]
-    assert ran.code == 0 and ran.err.count("error: ") == 3 and "no chat template" in ran.err
+    assert [name for name, _ in loaded] == [first, "base.gguf", first, first, "jinja.gguf"]
+    assert (
+        ran.code == 0
+        and ran.err.count("error: ") == 4
+        and "error: interrupted: " in ran.err
+        and "no chat template" in ran.err
+    )
     assert [m["content"] for m in json.loads(file.read_text())["messages"][::2]] == ["Hello", "And?", "So?"]
+
+
+def test_no_model_is_left(chat: Callable, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """If neither can be loaded the chat ends with what is wrong."""
+    from bitnet_cli.cli.chat_input import PipedInput
+    from bitnet_cli.library import BitNetModel
+
+    load = BitNetModel.from_pretrained
+    loaded: list[Path] = []
+
+    def once(path: Path, **options: object) -> BitNetModel:
+        loaded.append(path)
+        if len(loaded) > 1:
+            raise MemoryError
+        return load(path, **options)
+
+    monkeypatch.setattr(BitNetModel, "from_pretrained", once)
+    monkeypatch.setattr("bitnet_cli.cli.chat_loop.is_terminal", lambda _: True)
+    monkeypatch.setattr("bitnet_cli.cli.chat_input.TerminalInput", lambda *_: PipedInput())
+    ran = chat("Hello", f"/model {models['jinja']}", "And?", options=("--plain", "--no-history"))
+    assert ran.code == 1 and "error: not enough memory" in ran.err and len(loaded) == 3
 
 
 def test_a_model_without_a_template_says_what_it_does(bitnet: Callable, tmp_path: Path) -> None:
@@ -273,21 +302,9 @@ def test_without_a_model_stories_go_on(bitnet: Callable) -> None:
 
 
 def test_ctrl_c_ends_what_comes_from_a_pipe(tmp_path: Path) -> None:
+    options = "-m bitnet_cli chat -n 400 --temp 2 --min-p 0 --seed 1"
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "bitnet_cli",
-            "chat",
-            "-n",
-            "400",
-            "--temp",
-            "2",
-            "--min-p",
-            "0",
-            "--seed",
-            "1",
-        ],
+        [sys.executable, *options.split()],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
