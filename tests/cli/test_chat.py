@@ -276,7 +276,7 @@ def test_no_model_is_left(chat: Callable, models: dict[str, Path], monkeypatch: 
         return load(path, **options)
 
     monkeypatch.setattr(BitNetModel, "from_pretrained", once)
-    monkeypatch.setattr("bitnet_cli.cli.chat_loop.is_terminal", lambda _: True)
+    monkeypatch.setattr("bitnet_cli.cli.commands.chat.is_terminal", lambda _: True)
     monkeypatch.setattr("bitnet_cli.cli.chat_input.TerminalInput", lambda *_: PipedInput())
     ran = chat("Hello", f"/model {models['jinja']}", "And?", options=("--plain", "--no-history"))
     assert ran.code == 1 and "error: not enough memory" in ran.err and len(loaded) == 3
