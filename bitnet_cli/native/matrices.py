@@ -103,7 +103,7 @@ class TernaryMatrix:
         tiles = ffi.NULL
         if tiling is not None:
             tiles = ffi.new("bn_tiling *", (tiling.rows_outer, tiling.cols, tiling.rows_inner))
-        out = ffi.new("bn_tmat **")
+        out = _place("bn_tmat **", lib.bn_tmat_free)
         with ctx.lock:
             status = lib.bn_tmat_pack(
                 ctx.handle,
@@ -119,7 +119,7 @@ class TernaryMatrix:
                 out,
             )
         check(status, f"packing a {rows}×{cols} ternary matrix")
-        return cls(out[0], held, layout)
+        return cls(_taken(out), held, layout)
 
     def unpack(self) -> np.ndarray:
         """int8 [rows, cols]."""
@@ -141,12 +141,12 @@ class DenseMatrix:
     """
 
     def __init__(self, ctx: Context, type: int, data: np.ndarray, rows: int, cols: int) -> None:
-        out = ffi.new("bn_dmat **")
+        out = _place("bn_dmat **", lib.bn_dmat_free)
         with ctx.lock:
             data_at = pointer(data, np.uint8, "const void *")
             status = lib.bn_dmat_pack(ctx.handle, type, data_at, data.nbytes, rows, cols, out)
         check(status, f"packing a {rows}×{cols} head")
-        self._own(out[0])
+        self._own(_taken(out))
 
     @classmethod
     def from_ternary(cls, ctx: Context, mat: TernaryMatrix) -> DenseMatrix:
@@ -154,12 +154,12 @@ class DenseMatrix:
 
         Q2_0 if all scales are numbers of f16 and rows are whole blocks of 64, F16 if only rows are not, else F32.
         """
-        out = ffi.new("bn_dmat **")
+        out = _place("bn_dmat **", lib.bn_dmat_free)
         with ctx.lock:
             status = lib.bn_dmat_from_tmat(ctx.handle, mat.handle, out)
         check(status, f"packing a {mat.rows}×{mat.cols} head")
         dense = cls.__new__(cls)
-        dense._own(out[0])
+        dense._own(_taken(out))
         return dense
 
     def _own(self, handle: Any) -> None:
@@ -182,3 +182,14 @@ def _scales(scales: np.ndarray | float) -> np.ndarray:
     if held.ndim not in (0, 2):
         raise ValueError(f"scales must be a number or a matrix, not of the shape {held.shape}")
     return held.reshape(1, 1) if held.ndim == 0 else held
+
+
+def _place(kind: str, free: Any) -> Any:
+    """Where the library puts a matrix, which goes with it unless it is taken: Ctrl-C comes after the call at the soonest."""
+    return ffi.gc(ffi.new(kind), lambda place: free(place[0]))
+
+
+def _taken(place: Any) -> Any:
+    """The matrix in a place, which is its caller's from now on."""
+    handle, place[0] = place[0], ffi.NULL
+    return handle

@@ -109,3 +109,33 @@ def test_arrays_of_the_wrong_kind_do_not_reach_c() -> None:
         native.TernaryMatrix.from_trits(native.Context(), trits.astype(np.int16), 1.0)
     with pytest.raises(TypeError, match="contiguous"):
         native.TernaryMatrix.from_trits(native.Context(), trits[:, ::2], 1.0)
+
+
+@pytest.mark.parametrize("kind", ["ternary", "head", "head of trits"])
+def test_ctrl_c_just_after_packing_leaves_nothing(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Python hears of Ctrl-C when the library returns, before anybody owns what it made."""
+    from bitnet_cli.native import matrices
+
+    ctx = native.Context()
+    trits = np.ones((8, 128), np.int8)
+    ternary = native.TernaryMatrix.from_trits(ctx, trits, 1.0)
+    make = {
+        "ternary": lambda: native.TernaryMatrix.from_trits(ctx, trits, 1.0),
+        "head": lambda: native.DenseMatrix(ctx, native.lib.BN_TYPE_F32, np.zeros(512, np.uint8), 1, 128),
+        "head of trits": lambda: native.DenseMatrix.from_ternary(ctx, ternary),
+    }[kind]
+    freed: list[bool] = []
+    place = matrices._place
+
+    def watched(kind: str, free: object) -> object:
+        return place(kind, lambda made: (freed.append(made != matrices.ffi.NULL), free(made)))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(matrices, "_place", watched)
+    assert make().rows > 0 and freed == [False]
+    monkeypatch.setattr(matrices, "check", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make()
+    assert freed == [False, True]
