@@ -6,8 +6,9 @@
  * head_x86.h.
  *
  * BOUND: a lane of VPMADDUBSW is two products of a code and a digit of -128..127. Codes up to 15 over 8 fields:
- * 16 * 15 * 128 = 30720; codes up to 63 over 2 fields: 4 * 63 * 128 = 32256; codes up to 3 over 16 fields: 12288. A lane of VPMADDWD is two products of a
- * code and x: 8 fields of codes up to 255 are bounded in scalar/head_scalar.c. */
+ * 16 * 15 * 128 = 30720; codes up to 63 over 2 fields: 4 * 63 * 128 = 32256; codes up to 3 over 16 fields:
+ * 32 * 3 * 128 = 12288. A lane of VPMADDWD is two products of a code and x: 8 fields of codes up to 255 are bounded in
+ * scalar/head_scalar.c. */
 #include "group_avx2.h"
 
 enum { TOKENS = 4, HALVES = 2, HALF_BYTES = 32 };
