@@ -164,6 +164,25 @@ def codec_for(i2s_layout: str | None, tiling: list[str] | None, *files: Path) ->
     return partial(ternary_codec_for, i2s_layout=i2s_layout or "x86", tilings=tilings)
 
 
+def reading_of_use(
+    i2s_layout: str | None, tiling: list[str] | None, file: Path
+) -> tuple[str | None, list[str] | None]:
+    """`--i2s-layout` and `--tiling`, each as it was given or None if a file has no weights that it is about.
+
+    Raises:
+        BitnetError: the file cannot be read.
+    """
+    try:
+        codec_for(i2s_layout, None, file)
+    except UsageError:
+        i2s_layout = None
+    try:
+        codec_for(None, tiling, file)
+    except UsageError:
+        tiling = None
+    return i2s_layout, tiling
+
+
 def refuse_reading(i2s_layout: str | None, tiling: list[str] | None, what: str) -> None:
     """UsageError if `--i2s-layout` or `--tiling` is given where no GGUF file is read.
 

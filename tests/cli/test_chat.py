@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from reciting_gguf import reciting_model
+from ternary_models import ternary_model
 from tiny_gguf import tiny_model
 from tiny_models import converted
 
@@ -286,6 +287,23 @@ def test_a_model_without_a_template_says_what_it_does(bitnet: Callable, tmp_path
     path = tiny_model().write(tmp_path / "base.gguf")
     ran = bitnet("chat", path, *GREEDY, stdin=b"Once\n")
     assert ran.code == 0 and "no chat template: it does not answer, it goes on with what you write" in ran.err
+
+
+def test_how_one_file_is_read_does_not_hold_another_back(
+    chat: Callable, models: dict[str, Path], tmp_path: Path
+) -> None:
+    other = ternary_model("tq2_0").write(tmp_path / "other.gguf")
+    ran = chat(
+        "A",
+        f"/model {other}",
+        "B",
+        f"/model {models['2b4t']}",
+        "C",
+        options=("--i2s-layout", "x86", "--json"),
+    )
+    assert len(answers(ran)) == 3
+    refused = chat("A", options=("--tiling", "64,64,32"))
+    assert refused.code == 2 and "`--tiling` says how TL1 and TL2 weights are read" in refused.err
 
 
 def test_the_context_is_full(chat: Callable) -> None:

@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ternary_models import random_trits, ternary_model
 from tiny_checkpoints import write_checkpoint
 
+from bitnet_cli.formats.codecs.i2_s import I2S, I2SArm
 from bitnet_cli.formats.codecs.tiling import Tiling
 from bitnet_cli.formats.codecs.tl1 import TL1
 from bitnet_cli.formats.gguf_types import GGMLType
@@ -72,6 +74,22 @@ def test_against_a_file_that_does_not_record_its_tiling(
     for pair in ((ours, foreign), (foreign, ours)):
         ran = bitnet("verify", pair[0], "--against", pair[1], "--tiling", str(tiling))
         assert ran.code == 0 and "no problems" in ran.out, ran.out + ran.err
+
+
+def test_against_a_file_of_an_arm_build(bitnet: Callable, tmp_path: Path) -> None:
+    """The layout is that of the file that has I2_S weights."""
+    model = ternary_model()
+    for name, (ne, kind, raw) in model.tensors.items():
+        if kind == GGMLType.I2_S:
+            trits, scales = I2S().decode(np.frombuffer(raw, np.uint8), ne[::-1])
+            model.tensors[name] = (ne, kind, I2SArm().encode(trits, scales).tobytes())
+    foreign, ours = model.write(tmp_path / "foreign.gguf"), tmp_path / "ours.gguf"
+    layout = ("--i2s-layout", "arm64")
+    assert bitnet("convert", foreign, "-o", ours, "--outtype", "iq2_bn", *layout).code == 0
+    for pair in ((ours, foreign), (foreign, ours)):
+        ran = bitnet("verify", pair[0], "--against", pair[1], *layout)
+        assert ran.code == 0 and "no problems" in ran.out, ran.out + ran.err
+        assert bitnet("verify", pair[0], "--against", pair[1]).code == 1
 
 
 def test_a_damaged_file(bitnet: Callable, damaged: Path) -> None:

@@ -20,6 +20,7 @@ from bitnet_cli.cli.options import (
     ThreadsOpt,
     TilingOpt,
     YesOpt,
+    reading_of_use,
 )
 from bitnet_cli.cli.output import is_styled, is_terminal, out
 from bitnet_cli.cli.sampling_options import (
@@ -111,6 +112,8 @@ def chat(
     from bitnet_cli.library import BitNetModel, GenerationConfig
 
     def load(path: Path | None) -> BitNetModel:
+        # Another model is read so, too, if it has such weights.
+        reading = (i2s_layout, tiling) if path in (file, None) else reading_of_use(i2s_layout, tiling, path)
         with out.waiting("loading"):
             loaded = BitNetModel.from_pretrained(
                 path,
@@ -119,8 +122,8 @@ def chat(
                 isa=isa,
                 kernel=kernel,
                 kv_type=kv_type,
-                i2s_layout=i2s_layout,
-                tiling=tiling,
+                i2s_layout=reading[0],
+                tiling=reading[1],
             )
         loaded.require_head()
         for note in loaded.notes:

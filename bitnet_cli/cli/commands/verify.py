@@ -81,7 +81,9 @@ def verify(
             raise
         other: Source | None = None
         if original is not None:
-            other = open_source(original, ternarize=ternarize, codec_for=_of_two(None, tiling))
+            # The layout is that of the first file with I2_S weights.
+            layout = None if _has_i2s(source.reader) else i2s_layout
+            other = open_source(original, ternarize=ternarize, codec_for=_of_two(layout, tiling))
             stack.callback(other.close)
         bar: Progress = stack.enter_context(out.progress("checking", total_bytes(source, other), "B"))
         done = 0
@@ -104,6 +106,12 @@ def verify(
             hint=report.problems[0].hint
             or "download the file again, or make it again with `bitnet convert ... --verify`",
         )
+
+
+def _has_i2s(reader: GGUFReader) -> bool:
+    from bitnet_cli.formats.gguf_types import GGMLType
+
+    return any(info.type == GGMLType.I2_S for info in reader.tensors.values())
 
 
 def _of_two(i2s_layout: str | None, tiling: list[str] | None) -> CodecFor:
