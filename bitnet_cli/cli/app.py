@@ -89,15 +89,16 @@ def main(args: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
     out.json_mode = False
+    words = (sys.argv[1:] if args is None else args) or ["--help"]
     try:
         with termination_raises():
-            return _run((sys.argv[1:] if args is None else args) or ["--help"])
+            return _run(words)
     except BrokenPipeError:
         return 1  # The reader of our output has gone: nothing to say.
     except (Exception, KeyboardInterrupt, Terminated) as error:
         if os.environ.get("BITNET_DEBUG"):
             raise
-        explanation = explain(error)
+        explanation = explain(error, "bitnet" if words[0].startswith("-") else f"bitnet {words[0]}")
         if explanation is None:
             out.error(
                 f"unexpected {type(error).__name__}: {error}", "this is a defect; BITNET_DEBUG=1 shows where"

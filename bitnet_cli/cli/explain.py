@@ -46,8 +46,13 @@ class Explanation:
     exit_code: int
 
 
-def explain(error: BaseException) -> Explanation | None:
-    """The explanation of a known kind of error; None for a defect of this program."""
+def explain(error: BaseException, command: str = "bitnet") -> Explanation | None:
+    """The explanation of a known kind of error; None for a defect of this program.
+
+    Args:
+        error: what was raised.
+        command: what was typed, for errors of usage that do not know it.
+    """
     if isinstance(error, BitnetError):
         hint = error.hint or next(hint for kind, hint in _HINTS if isinstance(error, kind))
         return Explanation(error.message, hint, error.exit_code)
@@ -56,7 +61,7 @@ def explain(error: BaseException) -> Explanation | None:
     if isinstance(error, Terminated):
         return Explanation("terminated", None, TERMINATED)
     if isinstance(error, typer.TyperException):
-        return _usage(error)
+        return _usage(error, command)
     if isinstance(error, OSError):
         return _os_error(error)
     if isinstance(error, MemoryError):
@@ -68,10 +73,10 @@ def explain(error: BaseException) -> Explanation | None:
     return None
 
 
-def _usage(error: typer.TyperException) -> Explanation:
+def _usage(error: typer.TyperException, command: str) -> Explanation:
     ctx = getattr(error, "ctx", None)
     said = error.format_message().rstrip(".") if hasattr(error, "format_message") else str(error)
-    command = ctx.command_path if ctx is not None else "bitnet"
+    command = ctx.command_path if ctx is not None else command
     message, hint = reworded(said)
     return Explanation(message, hint or f"`{command} --help` shows what it takes", USAGE)
 
