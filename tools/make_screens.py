@@ -45,6 +45,15 @@ def tmux(*args: str) -> str:
     return subprocess.run(["tmux", "-L", "screens", *args], check=True, capture_output=True, text=True).stdout
 
 
+def _wait(text: str, count: int, of: str) -> None:
+    """Waits until a text is on the screen so many times."""
+    for _ in range(600):
+        time.sleep(0.1)
+        if tmux("capture-pane", "-t", "one", "-p").count(text) >= count:
+            return
+    raise SystemExit(f"{of}: `{text}` did not appear")
+
+
 def taken(steps: list[Step], home: str) -> str:
     """The screen after all steps, with escape sequences for colours."""
     shell = "env PS1='$ ' bash --norc --noprofile"
@@ -52,20 +61,12 @@ def taken(steps: list[Step], home: str) -> str:
     settings = [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
     tmux("new-session", "-d", "-s", "one", "-x", str(COLUMNS), "-y", str(LINES), *settings, shell)
     try:
-        while "$" not in tmux(
-            "capture-pane", "-t", "one", "-p"
-        ):  # Keys that come before the shell are shown twice.
-            time.sleep(0.1)
+        _wait("$", 1, "the shell")  # Keys that come before it are shown twice.
         for step in steps:
             before = tmux("capture-pane", "-t", "one", "-p").count(step.until)
             tmux("send-keys", "-t", "one", "-l", step.keys)
             tmux("send-keys", "-t", "one", "Enter")
-            for _ in range(600):
-                time.sleep(0.1)
-                if tmux("capture-pane", "-t", "one", "-p").count(step.until) > before:
-                    break
-            else:
-                raise SystemExit(f"`{step.keys}`: `{step.until}` did not appear")
+            _wait(step.until, before + 1, f"`{step.keys}`")
         time.sleep(1)
         return tmux("capture-pane", "-t", "one", "-p", "-e")
     finally:

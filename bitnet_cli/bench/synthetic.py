@@ -267,11 +267,14 @@ def _usual_embed_type(shape: Shape) -> str:
 def _embedding_and_head(weights: RandomWeights, ctx: Context) -> tuple[Dense | DenseMatrix, DenseMatrix]:
     """As a file's would be loaded: a ternary pair that is tied is held once."""
     s, stored = weights.shape, weights.embedding()
+
+    def packed() -> DenseMatrix:
+        return DenseMatrix(ctx, weights.embed_type_id, stored, s.vocab_size, s.dim)
+
+    head = packed()
     if not weights.has_ternary_embedding:
-        dense = Dense(weights.embed_type_id, stored, s.vocab_size, s.dim)
-        return dense, DenseMatrix(ctx, dense.type, stored, s.vocab_size, s.dim)
-    head = DenseMatrix(ctx, weights.embed_type_id, stored, s.vocab_size, s.dim)
-    return head if s.tied else DenseMatrix(ctx, weights.embed_type_id, stored, s.vocab_size, s.dim), head
+        return Dense(head.type, stored, s.vocab_size, s.dim), head
+    return head if s.tied else packed(), head
 
 
 def _layer(weights: RandomWeights, ctx: Context, i: int, layouts: Layouts) -> Layer:

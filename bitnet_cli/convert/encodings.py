@@ -24,7 +24,7 @@ from bitnet_cli.convert.checkpoint import FLOAT_DTYPES, Checkpoint, matrix_shape
 from bitnet_cli.convert.model_config import Quantization
 from bitnet_cli.convert.ternarize import AbsMean, ternarize
 from bitnet_cli.errors import FormatError, RepresentationError, UnsupportedError
-from bitnet_cli.formats.scales import GROUP_COLS
+from bitnet_cli.formats.scales import finest_group
 
 Encoding = Literal["masters", "packed", "ternary floats", "unpacked"]
 # Bits of +infinity by dtype; everything at or above is not finite. The bits of a float without its sign are
@@ -260,7 +260,7 @@ class _Survey:
         """Bits of the smallest and largest non-zero |w| of each finest group, by block of rows; 0 where all are 0. None for
         the smallest once a group was found that is not ternary."""
         cols = shape[1]
-        group = GROUP_COLS[0] if cols % GROUP_COLS[0] == 0 else cols
+        group = finest_group(cols)
         for start, stop in row_blocks(*shape):
             bits = self._magnitude_bits(start, stop)
             if self._smallest is not None:

@@ -26,11 +26,11 @@ _READ_ONLY = {int(each.type_id): each for each in READ_ONLY_CODECS}
 
 @dataclass(frozen=True)
 class Dense:
-    """A dense matrix as it lies in the file: the embedding."""
+    """A dense matrix as GGUF stores it: the embedding, or what a head is packed from."""
 
     type: int
     data: np.ndarray
-    """uint8, a view of the mapped file."""
+    """uint8, a view of the mapped file, or of floats that were decoded from it."""
     rows: int
     cols: int
 

@@ -14,6 +14,11 @@ GROUP_COLS = (64, 128, 256)
 """Columns that may share a scale, the finest groups first."""
 
 
+def finest_group(cols: int) -> int:
+    """Columns of the finest groups that rows can be cut into: the whole row where there is no cut."""
+    return GROUP_COLS[0] if cols % GROUP_COLS[0] == 0 else cols
+
+
 def simplest(
     scales: np.ndarray, cols: int | None = None, trits: Callable[[], np.ndarray] | None = None
 ) -> np.ndarray:

@@ -19,7 +19,7 @@ from bitnet_cli.formats.codecs.f16 import F16
 from bitnet_cli.formats.codecs.f32 import F32
 from bitnet_cli.formats.codecs.ternary_codec import DAMAGED, as_scales, check_trits, codes_of
 from bitnet_cli.formats.gguf_types import GGMLType
-from bitnet_cli.formats.scales import GROUP_COLS, simplest
+from bitnet_cli.formats.scales import finest_group, simplest
 
 
 class TernaryFloats:
@@ -70,7 +70,7 @@ class TernaryFloats:
         """
         check_length(self.name, data, self.n_bytes(shape))
         rows, cols = int(shape[0]), int(shape[1])
-        group = GROUP_COLS[0] if cols % GROUP_COLS[0] == 0 else cols
+        group = finest_group(cols)
         bits = data.view(self._bits).reshape(rows, cols)
         trits = np.empty((rows, cols), np.int8)
         high = np.empty((rows, cols // group), self._bits)

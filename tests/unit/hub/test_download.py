@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 import fake_hub
 import pytest
 from fake_hub import FakeHub, Repo, corrupt, cut_after, longer, noise, normal, status
+from told import Told
 
 from bitnet_cli.errors import BitnetError, HubError
 from bitnet_cli.hub import download as downloads
@@ -25,26 +25,6 @@ from bitnet_cli.hub.selection import select
 
 REPO, FILE = "org/model", "model.safetensors"
 SIZES = [0, 1, 9_999, 10_000, 99_999, 100_000, 100_001, 400_000, 1_000_003]
-
-
-class Told:
-    """Hears everything."""
-
-    def __init__(self) -> None:
-        self.sentences: list[str] = []
-        self.arrivals: list[int] = []
-
-    def begin(self, file: object) -> None: ...
-
-    def arrived(self, file: object, n_bytes: int) -> None:
-        self.arrivals.append(n_bytes)
-
-    def checked(self, file: object, n_bytes: int) -> None: ...
-
-    def finished(self, file: object) -> None: ...
-
-    def told(self, sentence: str) -> None:
-        self.sentences.append(sentence)
 
 
 def planned(local_dir: Path | None = None, token: str | None = None) -> tuple[Hub, Plan]:
@@ -400,14 +380,6 @@ def test_into_a_folder(hub: FakeHub, tmp_path: Path) -> None:
     (there / FILE).write_bytes(bytes(damaged))
     assert get(there)[FILE].read_bytes() == noise(300_000)
     assert not list(there.rglob("*.part*"))
-
-
-def test_digests_are_those_of_git_and_sha256(tmp_path: Path) -> None:
-    from bitnet_cli.hub.digest import digest_of
-
-    (tmp_path / "x").write_bytes(b"hello\n")
-    assert digest_of(tmp_path / "x", is_sha256=False) == "ce013625030ba8dba906f756967f9e9ca394464a"
-    assert digest_of(tmp_path / "x", is_sha256=True) == hashlib.sha256(b"hello\n").hexdigest()
 
 
 def test_a_file_of_the_users_is_not_replaced(hub: FakeHub, tmp_path: Path) -> None:
